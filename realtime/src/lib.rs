@@ -1,1 +1,26 @@
-//! Stub.
+//! The data plane: sockets, channels, fan-out. Knows apps as snapshots from an [`apps::AppSource`]; knows no accounts, no SQL
+//! and no pages.
+//!
+//! One frame's way: [`publish`] (the one door) → broker → [`hub`] (which shards hold the channel; the order of its frames) →
+//! shard (owns its sockets, joins what waits, writes). A socket's way: [`ws`] → handshake → admission → shard.
+
+mod admission;
+pub mod app;
+pub mod apps;
+mod broker;
+mod clock;
+pub mod console;
+mod frame;
+mod handshake;
+pub mod hub;
+mod meter;
+pub mod node;
+pub mod publish;
+mod shard;
+mod subscribe;
+pub mod unknown_keys;
+pub mod usage;
+pub mod ws;
+
+pub use clock::resets_ms;
+pub use node::{Node, NodeConfig};

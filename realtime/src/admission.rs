@@ -1,0 +1,116 @@
+//! May this socket in? Checks in a fixed order; the answer is a place in the app or a close code with a sentence.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use protocol::close::CloseCode;
+use protocol::json::clip;
+
+use crate::app::App;
+use crate::console::{Hint, Kind, Row, Source, mask_ip};
+use crate::handshake::Handshake;
+use crate::meter::Permit;
+use crate::node::Node;
+use crate::shard::conn::Verdict;
+
+/// Decides about a socket, and tells the console about a refusal.
+pub(crate) async fn decide(
+    node: &Node,
+    key: &str,
+    handshake: Result<&Handshake, &(CloseCode, String)>,
+    origin: Option<&str>,
+    ip: IpAddr,
+) -> Verdict {
+    let sdk = handshake.ok().and_then(|h| h.sdk.as_deref());
+    let app = match node.apps().find_by_key(key).await {
+        Ok(Some(app)) => app,
+        Ok(None) => return unknown(node, key, ip, sdk).await,
+        Err(error) => {
+            tracing::warn!(%error, "a socket was sent away");
+            return Verdict::Refuse {
+                code: CloseCode::OverCapacity,
+                message: "Try again: the app store can't be reached".into(),
+            };
+        }
+    };
+    match check(node, &app, handshake, origin) {
+        Ok(permit) => Verdict::Admit { app, permit, key: key.into() },
+        Err((code, message, hint)) => {
+            app.console.record(Kind::ConnectionRefused, |row| {
+                row.code = Some(code.code());
+                row.source = Some(Source::Ws);
+                row.ip = Some(mask_ip(ip));
+                row.sdk = sdk.and_then(Row::text);
+                row.origin = origin.and_then(Row::text);
+                row.set_key(key);
+                row.details = format!("{} {message}", code.code());
+                row.hint = hint;
+            });
+            Verdict::Refuse { code, message }
+        }
+    }
+}
+
+type Refused = (CloseCode, String, Option<Hint>);
+
+fn check(
+    node: &Node,
+    app: &Arc<App>,
+    handshake: Result<&Handshake, &(CloseCode, String)>,
+    origin: Option<&str>,
+) -> Result<Permit, Refused> {
+    let snapshot = app.snapshot();
+    if !snapshot.enabled {
+        return Err((CloseCode::AppDisabled, "The app is disabled".into(), None));
+    }
+    handshake.map_err(|(code, message)| (*code, message.clone(), None))?;
+    if !snapshot.allows_origin(origin) {
+        let (origin, _) = clip(origin.unwrap_or_default(), 80);
+        let hint = Hint {
+            id: "origin_refused",
+            title: format!("{origin} is not in Allowed origins."),
+            text: "Add it in the app's settings, if it is yours.".into(),
+        };
+        return Err((CloseCode::Unauthorized, format!("Origin not allowed: {origin}"), Some(hint)));
+    }
+    if node.is_draining() {
+        return Err((CloseCode::Reconnect, "The server is restarting: reconnect".into(), None));
+    }
+    Permit::take(app).map_err(|(used, limit)| {
+        (
+            CloseCode::OverConnectionQuota,
+            format!("Account over quota: {used} of {limit} connections in use"),
+            None,
+        )
+    })
+}
+
+/// A key that no app has; perhaps it is an app's id.
+async fn unknown(node: &Node, key: &str, ip: IpAddr, sdk: Option<&str>) -> Verdict {
+    let (shown, _) = clip(key, 40);
+    let mut message = format!("App key {shown} not in this cluster. Did you forget to specify the cluster?");
+    let app = match key.parse::<u64>() {
+        Ok(id) => node.apps().find_by_id(id).await.ok().flatten(),
+        Err(_) => None,
+    };
+    match app.filter(|app| !app.snapshot().internal) {
+        Some(app) => {
+            message = format!("App key {shown} not found: this looks like an app ID, use the app's key");
+            app.console.record(Kind::ConnectionRefused, |row| {
+                row.code = Some(CloseCode::UnknownApp.code());
+                row.source = Some(Source::Ws);
+                row.ip = Some(mask_ip(ip));
+                row.sdk = sdk.and_then(Row::text);
+                row.details = format!("4001 {message}");
+                let key = app.snapshot().keys.first().map(|pair| pair.key.to_string()).unwrap_or_default();
+                row.hint = Some(Hint {
+                    id: "app_id_as_key",
+                    title: "You used the app ID where the key belongs.".into(),
+                    text: format!("new Pusher('{shown}') should be new Pusher('{key}')."),
+                });
+            });
+        }
+        None => node.unknown_keys().add(key, ip, sdk),
+    }
+    Verdict::Refuse { code: CloseCode::UnknownApp, message }
+}

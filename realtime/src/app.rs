@@ -1,0 +1,248 @@
+//! What this node knows of an app: an immutable snapshot, replaced whole, and the live things that hang on it (its channels,
+//! its meters, its console). No storage here.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::console::Console;
+use crate::hub::Channels;
+use crate::meter::{AppMeter, ScopeMeter};
+
+/// A text that no log may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: &str) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text, to sign or to verify with.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// One of an app's key pairs; all are valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// Public half.
+    pub key: Arc<str>,
+    /// Signs tokens and requests.
+    pub secret: Secret,
+}
+
+/// What the plan allows. `None` means no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Concurrent connections of the whole meter scope.
+    pub connections_max: Option<u64>,
+    /// Concurrent connections of this app alone.
+    pub app_connections_max: Option<u64>,
+    /// Messages of the meter scope in a UTC day.
+    pub messages_per_day_max: Option<u64>,
+    /// Distinct users of one presence channel.
+    pub presence_members_max: u32,
+}
+
+impl Limits {
+    /// The plan of self-hosters: no limit on connections, messages or the rate of client events.
+    pub fn is_unlimited(&self) -> bool {
+        self.connections_max.is_none() && self.messages_per_day_max.is_none()
+    }
+}
+
+/// Everything that decides about an app on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSnapshot {
+    /// Decimal number in URLs.
+    pub id: u64,
+    /// For people.
+    pub name: Arc<str>,
+    /// Region that the app lives in.
+    pub cluster: Arc<str>,
+    /// Off: sockets are refused with 4003, requests with 403.
+    pub enabled: bool,
+    /// May clients trigger events?
+    pub client_events: bool,
+    /// Patterns of allowed origins; empty means any.
+    pub allowed_origins: Vec<String>,
+    /// Oldest first.
+    pub keys: Vec<KeyPair>,
+    /// What the plan allows.
+    pub limits: Limits,
+    /// Whose connections and messages are counted together: `account:ID` or `app:ID`.
+    pub meter_scope: Arc<str>,
+    /// The dashboard's own app: no console, no meter.
+    pub internal: bool,
+    /// Grows with each change.
+    pub version: i64,
+}
+
+impl AppSnapshot {
+    /// The secret that belongs to a key of this app.
+    pub fn secret_of(&self, key: &str) -> Option<&Secret> {
+        self.keys.iter().find(|pair| &*pair.key == key).map(|pair| &pair.secret)
+    }
+
+    /// Does the app allow a page of this origin? Patterns: `*`, a host (`shop.test`), a host with a leading wildcard
+    /// (`*.shop.test`) or a full origin (`https://shop.test`). Clients that send no origin are no browsers and pass.
+    pub fn allows_origin(&self, origin: Option<&str>) -> bool {
+        let Some(origin) = origin.filter(|_| !self.allowed_origins.is_empty()) else { return true };
+        let host_port = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+        let host = host_port.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit()));
+        let host = host.map_or(host_port, |(host, _)| host);
+        self.allowed_origins.iter().any(|pattern| {
+            let same = |text: &str| pattern.eq_ignore_ascii_case(text);
+            pattern == "*"
+                || same(origin)
+                || same(host_port)
+                || same(host)
+                || pattern.strip_prefix("*.").is_some_and(|tail| {
+                    let cut = host
+                        .len()
+                        .checked_sub(tail.len())
+                        .filter(|&cut| cut > 0 && host.is_char_boundary(cut));
+                    cut.is_some_and(|cut| {
+                        host[cut..].eq_ignore_ascii_case(tail) && host[..cut].ends_with('.')
+                    })
+                })
+        })
+    }
+}
+
+/// An app on this node.
+pub struct App {
+    id: u64,
+    snapshot: ArcSwap<AppSnapshot>,
+    /// Who is subscribed to what, on this node.
+    pub channels: Channels,
+    /// What happened, for the debug console.
+    pub console: Console,
+    pub(crate) meter: AppMeter,
+    pub(crate) scope: Arc<ScopeMeter>,
+}
+
+/// Numbers for pages and the live strip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Open connections of this app.
+    pub connections: u64,
+    /// Open connections of the meter scope.
+    pub scope_connections: u64,
+    /// Messages of this app today.
+    pub messages_today: u64,
+    /// Messages of the meter scope today.
+    pub scope_messages_today: u64,
+}
+
+impl App {
+    pub(crate) fn new(snapshot: AppSnapshot, meter: AppMeter, scope: Arc<ScopeMeter>, node: &str) -> App {
+        App {
+            id: snapshot.id,
+            console: Console::new(node, snapshot.internal),
+            channels: Channels::default(),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            meter,
+            scope,
+        }
+    }
+
+    /// The app's id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What is decided by right now.
+    pub fn snapshot(&self) -> Arc<AppSnapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub(crate) fn replace(&self, snapshot: AppSnapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Today's numbers.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            connections: self.meter.connections(),
+            scope_connections: self.scope.connections(),
+            messages_today: self.meter.messages_today(),
+            scope_messages_today: self.scope.messages_today(),
+        }
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn snapshot() -> AppSnapshot {
+        AppSnapshot {
+            id: 1001,
+            name: "shop".into(),
+            cluster: "local".into(),
+            enabled: true,
+            client_events: true,
+            allowed_origins: vec![],
+            keys: vec![KeyPair { key: "key".into(), secret: Secret::new("hush") }],
+            limits: Limits {
+                connections_max: None,
+                app_connections_max: None,
+                messages_per_day_max: None,
+                presence_members_max: 100,
+            },
+            meter_scope: "account:a".into(),
+            internal: false,
+            version: 1,
+        }
+    }
+
+    #[test]
+    fn origins_match_by_host_by_wildcard_or_whole() {
+        let mut app = snapshot();
+        assert!(app.allows_origin(Some("https://any.test")));
+        app.allowed_origins = vec!["shop.test".into(), "*.wild.test".into(), "http://localhost:5173".into()];
+        for good in [
+            "https://shop.test",
+            "http://SHOP.test:8080",
+            "https://a.wild.test",
+            "https://a.b.wild.test",
+            "http://localhost:5173",
+        ] {
+            assert!(app.allows_origin(Some(good)), "{good}");
+        }
+        for bad in [
+            "https://evil.test",
+            "https://shop.test.evil",
+            "https://wild.test",
+            "https://xwild.test",
+            "http://localhost:3000",
+            "null",
+            "",
+        ] {
+            assert!(!app.allows_origin(Some(bad)), "{bad}");
+        }
+        assert!(app.allows_origin(None), "no browser");
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        assert!(!format!("{:?}", snapshot()).contains("hush"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Finds apps by key or id: from memory, else from the source. A notice of change swaps the snapshot in place, so that open
+//! sockets see it at their next decision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::app::{App, AppSnapshot};
+use crate::meter::{AppMeter, ScopeMeter};
+use crate::usage::BoxFuture;
+
+/// Keys and ids that no app has are remembered this long, so that a flood of them doesn't reach storage.
+const UNKNOWN_TTL: Duration = Duration::from_millis(500);
+/// Unknown keys remembered; beyond it the memory starts again empty.
+const UNKNOWN_MAX: usize = 10_000;
+/// Apps held in memory; beyond it those without connections are forgotten.
+const APPS_MAX: usize = 50_000;
+
+/// Storage could not be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the app store can't be reached: {0}")]
+pub struct SourceError(pub String);
+
+/// What the source knows of an app.
+#[derive(Clone, Debug)]
+pub struct AppRecord {
+    /// How to decide.
+    pub snapshot: AppSnapshot,
+    /// UTC day that the counts belong to.
+    pub day: u32,
+    /// Messages of the meter scope on that day, as stored.
+    pub scope_messages: u64,
+    /// Messages of the app on that day, as stored.
+    pub app_messages: u64,
+}
+
+/// Where apps come from.
+pub trait AppSource: Send + Sync + 'static {
+    /// The app that has this key.
+    fn by_key<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<AppRecord>, SourceError>>;
+    /// The app with this id.
+    fn by_id(&self, id: u64) -> BoxFuture<'_, Result<Option<AppRecord>, SourceError>>;
+}
+
+#[derive(Default)]
+struct Maps {
+    by_id: HashMap<u64, Arc<App>>,
+    by_key: HashMap<Arc<str>, Arc<App>>,
+    scopes: HashMap<Arc<str>, Arc<ScopeMeter>>,
+}
+
+/// The apps that this node has met.
+pub struct Apps {
+    source: Arc<dyn AppSource>,
+    node: Arc<str>,
+    maps: RwLock<Maps>,
+    unknown: Mutex<HashMap<Box<str>, Instant>>,
+}
+
+impl std::fmt::Debug for Apps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Apps").finish_non_exhaustive()
+    }
+}
+
+impl Apps {
+    pub(crate) fn new(source: Arc<dyn AppSource>, node: Arc<str>) -> Apps {
+        Apps { source, node, maps: RwLock::default(), unknown: Mutex::default() }
+    }
+
+    /// The app in memory, without asking the source.
+    pub fn loaded(&self, id: u64) -> Option<Arc<App>> {
+        self.maps.read().by_id.get(&id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<App>> {
+        self.maps.read().by_id.values().cloned().collect()
+    }
+
+    /// The app that has this key.
+    pub async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, SourceError> {
+        if let Some(app) = self.maps.read().by_key.get(key) {
+            return Ok(Some(app.clone()));
+        }
+        if self.is_unknown(key) {
+            return Ok(None);
+        }
+        match self.source.by_key(key).await? {
+            Some(record) => Ok(Some(self.install(record))),
+            None => {
+                self.remember_unknown(key);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The app with this id.
+    pub async fn find_by_id(&self, id: u64) -> Result<Option<Arc<App>>, SourceError> {
+        if let Some(app) = self.loaded(id) {
+            return Ok(Some(app));
+        }
+        let name = format!("#{id}");
+        if self.is_unknown(&name) {
+            return Ok(None);
+        }
+        match self.source.by_id(id).await? {
+            Some(record) => Ok(Some(self.install(record))),
+            None => {
+                self.remember_unknown(&name);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads an app anew. Gives what the node holds of it and whether it still exists.
+    pub(crate) async fn reload(&self, id: u64) -> Result<Option<(Arc<App>, bool)>, SourceError> {
+        self.unknown.lock().clear();
+        let Some(app) = self.loaded(id) else { return Ok(None) };
+        match self.source.by_id(id).await? {
+            Some(record) => {
+                let mut maps = self.maps.write();
+                maps.by_key.retain(|_, held| !Arc::ptr_eq(held, &app));
+                for pair in &record.snapshot.keys {
+                    maps.by_key.insert(pair.key.clone(), app.clone());
+                }
+                app.replace(record.snapshot);
+                Ok(Some((app.clone(), true)))
+            }
+            None => {
+                let mut maps = self.maps.write();
+                maps.by_id.remove(&id);
+                maps.by_key.retain(|_, held| !Arc::ptr_eq(held, &app));
+                Ok(Some((app.clone(), false)))
+            }
+        }
+    }
+
+    fn install(&self, record: AppRecord) -> Arc<App> {
+        let mut maps = self.maps.write();
+        let AppRecord { snapshot, day, scope_messages, app_messages } = record;
+        if let Some(app) = maps.by_id.get(&snapshot.id) {
+            return app.clone();
+        }
+        if maps.by_id.len() >= APPS_MAX {
+            maps.by_id.retain(|_, app| app.usage().connections > 0);
+            let Maps { by_id, by_key, .. } = &mut *maps;
+            by_key.retain(|_, app| by_id.contains_key(&app.id()));
+        }
+        let scope = maps
+            .scopes
+            .entry(snapshot.meter_scope.clone())
+            .or_insert_with(|| Arc::new(ScopeMeter::new(day, scope_messages)))
+            .clone();
+        let keys: Vec<Arc<str>> = snapshot.keys.iter().map(|pair| pair.key.clone()).collect();
+        let app = Arc::new(App::new(snapshot, AppMeter::new(day, app_messages), scope, &self.node));
+        maps.by_id.insert(app.id(), app.clone());
+        for key in keys {
+            maps.by_key.insert(key, app.clone());
+        }
+        app
+    }
+
+    fn is_unknown(&self, name: &str) -> bool {
+        self.unknown.lock().get(name).is_some_and(|since| since.elapsed() < UNKNOWN_TTL)
+    }
+
+    fn remember_unknown(&self, name: &str) {
+        let mut unknown = self.unknown.lock();
+        if unknown.len() >= UNKNOWN_MAX {
+            unknown.clear();
+        }
+        unknown.insert(name.into(), Instant::now());
+    }
+}

@@ -1,0 +1,186 @@
+//! The handles that one process shares: apps, shards, broker. Starting and ending it. No verbs here.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::apps::{AppSource, Apps, SourceError};
+use crate::broker::{Broker, Local};
+use crate::console::{Kind, run_tap};
+use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
+use crate::shard::{self};
+use crate::unknown_keys::UnknownKeys;
+use crate::usage::{self, UsageSink};
+
+/// The dashboard's own app, whose channels carry the console.
+pub const SYSTEM_APP_ID: u64 = 1;
+
+/// How to run a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Threads of the data plane, at least 1.
+    pub workers: usize,
+    /// Region that this node serves.
+    pub cluster: Arc<str>,
+}
+
+/// One process of the data plane. Clones are the same node.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    config: NodeConfig,
+    apps: Apps,
+    broker: Box<dyn Broker>,
+    shards: Vec<Arc<Inbox>>,
+    next_shard: AtomicUsize,
+    draining: AtomicBool,
+    unknown_keys: UnknownKeys,
+    sink: Arc<dyn UsageSink>,
+    flushing: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Starts the shards and the background work; needs a tokio runtime around it.
+    pub async fn start(
+        config: NodeConfig,
+        source: Arc<dyn AppSource>,
+        sink: Arc<dyn UsageSink>,
+    ) -> io::Result<Node> {
+        let name: Arc<str> = format!("n{:04x}", rand::random::<u16>()).into();
+        let starters =
+            (0..config.workers.max(1)).map(|_| shard::Starter::new()).collect::<io::Result<Vec<_>>>()?;
+        let node = Node(Arc::new(Inner {
+            apps: Apps::new(source, name.clone()),
+            name,
+            config,
+            broker: Box::new(Local),
+            shards: starters.iter().map(shard::Starter::inbox).collect(),
+            next_shard: 0.into(),
+            draining: false.into(),
+            unknown_keys: UnknownKeys::default(),
+            sink,
+            flushing: tokio::sync::Mutex::default(),
+        }));
+        for (id, starter) in starters.into_iter().enumerate() {
+            starter.spawn(id as u16, node.clone())?;
+        }
+        match node.apps().find_by_id(SYSTEM_APP_ID).await {
+            Ok(Some(system)) => drop(tokio::spawn(run_tap(node.clone(), system))),
+            Ok(None) => tracing::warn!("there is no system app: the debug console shows no live rows"),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+        let flusher = node.clone();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(usage::FLUSH_EVERY);
+            loop {
+                tick.tick().await;
+                flusher.flush_usage().await;
+            }
+        });
+        Ok(node)
+    }
+
+    /// The node's name in rows and cursors; another one after each start.
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.name
+    }
+
+    /// How it runs.
+    pub fn config(&self) -> &NodeConfig {
+        &self.0.config
+    }
+
+    /// The apps that this node knows.
+    pub fn apps(&self) -> &Apps {
+        &self.0.apps
+    }
+
+    /// Attempts with keys that no app has.
+    pub fn unknown_keys(&self) -> &UnknownKeys {
+        &self.0.unknown_keys
+    }
+
+    /// Is the node going away?
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Relaxed)
+    }
+
+    pub(crate) fn broker(&self) -> &dyn Broker {
+        &*self.0.broker
+    }
+
+    pub(crate) fn shard(&self, id: u16) -> &Inbox {
+        &self.0.shards[id as usize]
+    }
+
+    /// The shard that gets the next connection.
+    pub(crate) fn next_shard(&self) -> &Inbox {
+        let at = self.0.next_shard.fetch_add(1, Relaxed) % self.0.shards.len();
+        &self.0.shards[at]
+    }
+
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.0.shards.iter().any(|shard| shard.queued_bytes() > QUEUED_BYTES_MAX)
+    }
+
+    /// An app changed in storage: reads it anew. Sockets of an app that was disabled or deleted are closed.
+    pub async fn refresh(&self, id: u64) -> Result<(), SourceError> {
+        let Some((app, exists)) = self.apps().reload(id).await? else { return Ok(()) };
+        let snapshot = app.snapshot();
+        app.console.record(Kind::ConfigChanged, |row| {
+            row.details = match (exists, snapshot.enabled) {
+                (false, _) => "the app was deleted".into(),
+                (true, false) => "the app is disabled".into(),
+                (true, true) => format!(
+                    "settings now: client events {}, {}",
+                    if snapshot.client_events { "on" } else { "off" },
+                    match snapshot.allowed_origins.len() {
+                        0 => "any origin".to_owned(),
+                        n => format!("{n} allowed origins"),
+                    }
+                ),
+            };
+        });
+        use protocol::close::CloseCode;
+        if !exists {
+            self.close_app(id, CloseCode::UnknownApp, "The app was deleted");
+        } else if !snapshot.enabled {
+            self.close_app(id, CloseCode::AppDisabled, "The app is disabled");
+        }
+        Ok(())
+    }
+
+    fn close_app(&self, id: u64, code: protocol::close::CloseCode, reason: &str) {
+        let reason: Arc<str> = reason.into();
+        self.0.shards.iter().for_each(|shard| shard.push(Command::CloseApp(id, code, reason.clone())));
+    }
+
+    async fn flush_usage(&self) {
+        let _one_at_a_time = self.0.flushing.lock().await;
+        if let Err(error) = usage::flush(self.apps(), &*self.0.sink).await {
+            tracing::warn!(%error, "usage was not written; it will be tried again");
+        }
+    }
+
+    /// Goes away politely: no new sockets, open ones closed with 4200 in turn over `over`, usage written, shards ended.
+    pub async fn drain(&self, over: Duration) {
+        self.0.draining.store(true, Relaxed);
+        self.0.shards.iter().for_each(|shard| shard.push(Command::Drain(over)));
+        let deadline = tokio::time::Instant::now() + over + Duration::from_secs(1);
+        let open = || self.apps().all().iter().any(|app| app.usage().connections > 0);
+        while open() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.flush_usage().await;
+        self.0.shards.iter().for_each(|shard| shard.push(Command::Stop));
+    }
+}

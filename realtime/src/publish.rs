@@ -1,0 +1,245 @@
+//! The one door through which an event enters a channel: customers' events from the API, client events, and the frames that
+//! the service itself sends. No SQL, and no wait but the one for an overloaded shard.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::json::data_text;
+use protocol::server_message::channel_event;
+use protocol::socket_id::SocketId;
+use serde_json::value::RawValue;
+
+use crate::app::App;
+use crate::clock;
+use crate::console::{Hint, Kind, Row, Source, mask_ip};
+use crate::frame;
+use crate::hub::Channel;
+use crate::meter::Class;
+use crate::node::Node;
+use crate::shard::inbox::{Command, Deliver};
+
+/// How long a publish waits for shards that are behind before it is refused.
+const OVERLOAD_WAIT: Duration = Duration::from_secs(5);
+
+/// Who publishes, for the console.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Through which door.
+    pub source: Source,
+    /// `X-Pusher-Library` or User-Agent.
+    pub sdk: Option<&'a str>,
+    /// Where from.
+    pub ip: Option<IpAddr>,
+    /// With which key.
+    pub key: Option<&'a str>,
+}
+
+impl Default for Origin<'_> {
+    fn default() -> Self {
+        Origin { source: Source::Api, sdk: None, ip: None, key: None }
+    }
+}
+
+/// An event for one or more channels. Names and sizes are checked by the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// Distinct names.
+    pub channels: &'a [&'a str],
+    /// Event name.
+    pub event: &'a str,
+    /// A JSON string literal goes out as it is, anything else as a string holding its JSON text.
+    pub data: &'a RawValue,
+    /// This socket does not get it.
+    pub exclude: Option<SocketId>,
+    /// For the console.
+    pub origin: Origin<'a>,
+}
+
+/// Why an event was not accepted. Nothing was delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The day's messages are used up.
+    #[error("{used} of {limit} messages used today")]
+    OverMessageQuota {
+        /// Messages counted today.
+        used: u64,
+        /// The plan's limit.
+        limit: u64,
+        /// When the count starts again, ms since the epoch.
+        resets_ms: i64,
+    },
+    /// The shards are too far behind; try again later.
+    #[error("the node is overloaded")]
+    Overloaded,
+}
+
+/// An accepted publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Connections that it goes to on this node.
+    pub recipients: u64,
+}
+
+impl Node {
+    fn check_quota(&self, app: &App) -> Result<(), PublishError> {
+        let snapshot = app.snapshot();
+        match snapshot.limits.messages_per_day_max {
+            Some(limit) if app.scope.messages_today() >= limit => Err(PublishError::OverMessageQuota {
+                used: app.scope.messages_today(),
+                limit,
+                resets_ms: clock::resets_ms(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a REST call that publishes nothing: one message. Over the quota it still answers.
+    pub fn charge_read(&self, app: &App) {
+        app.meter.count(&app.scope, Class::Read, 1);
+    }
+
+    /// Publishes an event. Counts one message and one per delivery.
+    pub async fn publish(
+        &self,
+        app: &Arc<App>,
+        publication: &Publication<'_>,
+    ) -> Result<Published, PublishError> {
+        self.check_quota(app)?;
+        let waited = std::time::Instant::now();
+        while self.is_overloaded() {
+            if waited.elapsed() > OVERLOAD_WAIT {
+                return Err(PublishError::Overloaded);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let internal = app.snapshot().internal;
+        if !internal {
+            app.meter.count(&app.scope, Class::Publish, 1);
+        }
+        let mut recipients = 0;
+        for channel in publication.channels {
+            recipients += self.broker().publish(self, app, channel, publication);
+        }
+        if !internal {
+            app.meter.count(&app.scope, Class::Delivery, recipients as i64);
+            self.record_publish(app, publication, recipients);
+        }
+        Ok(Published { recipients })
+    }
+
+    /// Publishes a client event of a connected socket: counts one message and one per delivery.
+    pub(crate) fn publish_client_event(
+        &self,
+        app: &Arc<App>,
+        event: &str,
+        channel: &str,
+        data: &RawValue,
+        sender: SocketId,
+        user_id: Option<&str>,
+    ) -> Result<u64, PublishError> {
+        self.check_quota(app)?;
+        if self.is_overloaded() {
+            return Err(PublishError::Overloaded);
+        }
+        let text = channel_event(event, channel, data, user_id);
+        let recipients = self.hand_over(app, channel, &text, Some(sender)).saturating_sub(1);
+        app.meter.count(&app.scope, Class::ClientEvent, 1 + recipients as i64);
+        app.console.record(Kind::ClientEvent, |row| {
+            row.channel = Row::text(channel);
+            row.event = Row::text(event);
+            row.socket_id = Some(sender.to_string());
+            row.user_id = user_id.and_then(Row::text);
+            row.source = Some(Source::Ws);
+            row.recipients = Some(recipients);
+            row.details = format!("from {sender} to {}", others(recipients));
+            row.set_data(&data_text(data));
+        });
+        Ok(recipients)
+    }
+
+    /// Gives a channel's frame to the shards that hold the channel. How many connections are subscribed.
+    pub(crate) fn hand_over(&self, app: &App, channel: &str, text: &[u8], exclude: Option<SocketId>) -> u64 {
+        let frame = frame::text(text);
+        app.channels
+            .with(channel, |channel| {
+                self.enter(channel, frame, exclude);
+                u64::from(channel.subscriptions)
+            })
+            .unwrap_or(0)
+    }
+
+    /// The step under the channel's lock: number the frame and hand it to each shard, so that all shards see one order.
+    pub(crate) fn enter(&self, channel: &mut Channel, frame: Bytes, exclude: Option<SocketId>) {
+        channel.seq += 1;
+        for &(shard, _) in &channel.shards {
+            let deliver = Deliver { channel: channel.id, seq: channel.seq, frame: frame.clone(), exclude };
+            self.shard(shard).push(Command::Deliver(deliver));
+        }
+    }
+
+    fn record_publish(&self, app: &Arc<App>, publication: &Publication<'_>, recipients: u64) {
+        app.console.record(Kind::ApiMessage, |row| {
+            let Origin { source, sdk, ip, key } = publication.origin;
+            let count = publication.channels.len();
+            row.channel = Row::text(&if count == 1 {
+                publication.channels[0].to_owned()
+            } else {
+                publication.channels.join(", ")
+            });
+            row.event = Row::text(publication.event);
+            row.source = Some(source);
+            row.sdk = sdk.and_then(Row::text);
+            row.ip = ip.map(mask_ip);
+            row.recipients = Some(recipients);
+            row.set_data(&data_text(publication.data));
+            if let Some(key) = key {
+                row.set_key(key);
+            }
+            let channels = if count == 1 { "1 channel".to_owned() } else { format!("{count} channels") };
+            row.details = format!("{channels} · {}", people(recipients));
+            if recipients == 0
+                && let Some(hint) = publication.channels.iter().find_map(|name| elsewhere(app, name))
+            {
+                row.hint = Some(hint);
+            }
+        });
+    }
+}
+
+fn people(n: u64) -> String {
+    if n == 1 { "1 recipient".into() } else { format!("{n} recipients") }
+}
+
+fn others(n: u64) -> String {
+    if n == 1 { "1 other".into() } else { format!("{n} others") }
+}
+
+/// Nobody got it: is somebody on the channel with, or without, a prefix? Echo adds prefixes, which is easily forgotten.
+fn elsewhere(app: &App, name: &str) -> Option<Hint> {
+    let bare = ["private-encrypted-", "private-", "presence-"]
+        .iter()
+        .find_map(|p| name.strip_prefix(p))
+        .unwrap_or(name);
+    let candidates = [
+        bare.to_owned(),
+        format!("private-{bare}"),
+        format!("presence-{bare}"),
+        format!("private-encrypted-{bare}"),
+    ];
+    candidates.iter().filter(|c| *c != name).find_map(|candidate| {
+        let facts = app.channels.get(candidate)?;
+        let how = if candidate.starts_with("presence-") { "Echo.join" } else { "Echo.private" };
+        let why = if candidate.len() > bare.len() {
+            format!("{how}('{bare}') adds the prefix; publish to {candidate}, or use a PrivateChannel/PresenceChannel.")
+        } else {
+            format!("Subscribe to {name} instead, or publish to {candidate}.")
+        };
+        Some(Hint {
+            id: "nobody_subscribed",
+            title: format!("Published to {name}; nobody is subscribed."),
+            text: format!("Subscribers are on {candidate} ({}). {why}", facts.subscriptions),
+        })
+    })
+}

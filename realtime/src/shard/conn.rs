@@ -1,0 +1,209 @@
+//! One socket's state on its shard. An idle connection holds no read buffer, no queue and no task.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use mio::net::TcpStream;
+use protocol::close::CloseCode;
+use protocol::limits::INBOUND_MESSAGE_BYTES_MAX;
+use protocol::socket_id::SocketId;
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+
+use crate::app::App;
+use crate::hub::ChannelId;
+use crate::meter::Permit;
+
+/// Bytes waiting for one socket beyond which it is a slow reader and closed: a client a mebibyte behind won't catch up.
+pub(crate) const BACKLOG_BYTES_MAX: usize = 1_024 * 1_024;
+/// Seconds without progress of a backlog after which the socket is closed.
+pub(crate) const STALLED_SECONDS_MAX: u32 = 10;
+/// Bytes that a parser keeps for a frame that is not complete yet; it grows with the frame and no further than its limit.
+const PARSER_BUFFER_BYTES: usize = 512;
+
+/// What a handshake came to.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Admit { app: Arc<App>, permit: Permit, key: Arc<str> },
+    Refuse { code: CloseCode, message: String },
+}
+
+/// A socket on its way from the HTTP server to a shard.
+#[derive(Debug)]
+pub(crate) struct NewConn {
+    pub(crate) stream: std::net::TcpStream,
+    /// What the client sent right behind its upgrade request.
+    pub(crate) early: Bytes,
+    pub(crate) verdict: Verdict,
+    pub(crate) ip: IpAddr,
+    pub(crate) sdk: Option<Box<str>>,
+    pub(crate) origin: Option<Box<str>>,
+    pub(crate) protocol: u8,
+}
+
+/// A connection's part in a channel.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) channel: ChannelId,
+    /// Where the connection stands in the channel's list on this shard.
+    pub(crate) at: u32,
+    pub(crate) name: Arc<str>,
+    /// On presence channels.
+    pub(crate) user_id: Option<Arc<str>>,
+}
+
+/// What only an admitted connection has.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) app: Arc<App>,
+    pub(crate) socket_id: SocketId,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) opened: Instant,
+    /// Client events in the current second, and that second.
+    pub(crate) client_events: (u32, u32),
+    /// Frames that could not be read, in the current ten seconds.
+    pub(crate) bad_frames: (u32, u32),
+    _permit: Permit,
+}
+
+impl Session {
+    pub(crate) fn new(app: Arc<App>, permit: Permit, socket_id: SocketId) -> Session {
+        Session {
+            app,
+            socket_id,
+            subscriptions: Vec::new(),
+            opened: Instant::now(),
+            client_events: (0, 0),
+            bad_frames: (0, 0),
+            _permit: permit,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) stream: TcpStream,
+    pub(crate) parser: WebSocketContext,
+    pub(crate) session: Option<Session>,
+    /// Tells this connection from another one in the same slot.
+    pub(crate) generation: u32,
+    /// Second of the last sign of life.
+    pub(crate) last_seen: u32,
+    /// Second at which our unanswered ping went out.
+    pub(crate) pinged: Option<u32>,
+    /// We said good-bye; at this second the socket is dropped whatever the peer does.
+    pub(crate) closing_until: Option<u32>,
+    pub(crate) protocol: u8,
+    backlog: Option<Box<Backlog>>,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    since: u32,
+}
+
+/// What became of bytes given to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sent {
+    Ok,
+    /// The first bytes had to wait: look after this socket.
+    Backlogged,
+    /// The backlog is full.
+    TooSlow,
+    /// The socket is gone.
+    Gone,
+}
+
+impl Conn {
+    pub(crate) fn new(stream: TcpStream, generation: u32, now: u32, protocol: u8) -> Conn {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(PARSER_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(64 * 1_024)
+            .max_message_size(Some(INBOUND_MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(INBOUND_MESSAGE_BYTES_MAX));
+        Conn {
+            stream,
+            parser: WebSocketContext::new(Role::Server, Some(config)),
+            session: None,
+            generation,
+            last_seen: now,
+            pinged: None,
+            closing_until: None,
+            protocol,
+            backlog: None,
+        }
+    }
+
+    /// Sends bytes that many sockets may share: `bytes` is copied by reference only if the kernel doesn't take all of it.
+    pub(crate) fn send(&mut self, bytes: &Bytes, from: usize, now: u32) -> Sent {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.bytes += bytes.len() - from;
+            backlog.frames.push_back(bytes.slice(from..));
+            return if backlog.bytes > BACKLOG_BYTES_MAX { Sent::TooSlow } else { Sent::Ok };
+        }
+        let taken = match write(&mut self.stream, &bytes[from..]) {
+            Ok(taken) => taken,
+            Err(_) => return Sent::Gone,
+        };
+        if from + taken == bytes.len() {
+            return Sent::Ok;
+        }
+        let rest = bytes.slice(from + taken..);
+        let backlog = Backlog { bytes: rest.len(), frames: [rest].into(), since: now };
+        self.backlog = Some(Box::new(backlog));
+        Sent::Backlogged
+    }
+
+    /// Writes what waited, as far as the kernel takes it.
+    pub(crate) fn flush(&mut self, now: u32) -> Sent {
+        let Some(backlog) = &mut self.backlog else { return Sent::Ok };
+        while !backlog.frames.is_empty() {
+            let mut slices = [io::IoSlice::new(&[]); 32];
+            let count =
+                backlog.frames.iter().zip(slices.iter_mut()).map(|(f, s)| *s = io::IoSlice::new(f)).count();
+            let mut taken = match self.stream.write_vectored(&slices[..count]) {
+                Ok(0) => return Sent::Gone,
+                Ok(taken) => taken,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Sent::Backlogged,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return Sent::Gone,
+            };
+            backlog.bytes -= taken;
+            backlog.since = now;
+            while let Some(front) = backlog.frames.front_mut().filter(|_| taken > 0) {
+                let n = taken.min(front.len());
+                front.advance(n);
+                taken -= n;
+                if front.is_empty() {
+                    backlog.frames.pop_front();
+                }
+            }
+        }
+        self.backlog = None;
+        Sent::Ok
+    }
+
+    /// Bytes that wait and since which second nothing moved.
+    pub(crate) fn stalled_since(&self) -> Option<(usize, u32)> {
+        self.backlog.as_ref().map(|b| (b.bytes, b.since))
+    }
+}
+
+/// The one place that hands bytes to a socket's kernel side. Gives how many it took; 0 if it is full.
+fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match stream.write(bytes) {
+            Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => return Ok(taken),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! From a client's message to the verb that it asks for: subscribe, unsubscribe, client event. Runs on the socket's shard, in
+//! the order in which the client spoke.
+
+use std::sync::Arc;
+
+use protocol::channel::ChannelName;
+use protocol::client_message::{ClientEvent, ClientMessage, ClientMessageError, Subscribe};
+use protocol::close::CLIENT_EVENT_RATE;
+use protocol::json::data_text;
+use protocol::limits::{
+    CLIENT_EVENTS_PER_SECOND_MAX, EVENT_DATA_BYTES_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
+};
+use protocol::server_message;
+
+use super::Shard;
+use super::conn::{Session, Subscription};
+use super::round::Subscriber;
+use crate::app::App;
+use crate::console::{Kind, Row, Source};
+use crate::frame;
+use crate::hub::PresenceFull;
+use crate::meter::Class;
+use crate::publish::PublishError;
+use crate::subscribe::{self, Refusal};
+
+/// Unreadable frames in ten seconds after which the socket is closed with 1008.
+const BAD_FRAMES_MAX: u32 = 10;
+
+impl Shard {
+    pub(super) fn message(&mut self, index: usize, text: &str) {
+        match ClientMessage::parse(text) {
+            Ok(ClientMessage::Ping) => self.send(index, &frame::text(server_message::PONG)),
+            Ok(ClientMessage::Pong) => {}
+            Ok(ClientMessage::Subscribe(wanted)) => self.subscribe(index, &wanted),
+            Ok(ClientMessage::Unsubscribe(channel)) => self.unsubscribe(index, &channel),
+            Ok(ClientMessage::ClientEvent(event)) => self.client_event(index, &event),
+            Ok(ClientMessage::Unsupported(name)) => {
+                let (name, _) = protocol::json::clip(&name, 100);
+                self.error(index, None, &format!("Unsupported event received on socket: {name}"));
+            }
+            Err(error @ (ClientMessageError::NotJson | ClientMessageError::TooDeep)) => {
+                self.refuse_frame(index, &error.to_string());
+            }
+            Err(error) => self.error(index, None, &error.to_string()),
+        }
+    }
+
+    fn session(&mut self, index: usize) -> Option<&mut Session> {
+        self.conns.get_mut(index)?.session.as_mut()
+    }
+
+    /// Tells the client (`pusher:error`, the connection stays open) and the console.
+    fn error(&mut self, index: usize, code: Option<u16>, message: &str) {
+        self.send(index, &frame::text(&server_message::error(code, message)));
+        let Some(session) = self.session(index) else { return };
+        let socket_id = session.socket_id;
+        session.app.clone().console.record(Kind::ClientError, |row| {
+            row.socket_id = Some(socket_id.to_string());
+            row.source = Some(Source::Ws);
+            row.code = code;
+            row.details = message.to_owned();
+        });
+    }
+
+    /// A frame that is no message at all; a client that sends many of them is cut off.
+    pub(super) fn refuse_frame(&mut self, index: usize, message: &str) {
+        let window = self.now / 10;
+        let Some(session) = self.session(index) else { return };
+        if session.bad_frames.0 != window {
+            session.bad_frames = (window, 0);
+        }
+        session.bad_frames.1 += 1;
+        if session.bad_frames.1 > BAD_FRAMES_MAX {
+            return self.close(index, 1_008, "too many frames that are not JSON");
+        }
+        self.error(index, None, message);
+    }
+
+    fn subscribe(&mut self, index: usize, wanted: &Subscribe<'_>) {
+        let Some(session) = self.session(index) else { return };
+        let (app, socket_id) = (session.app.clone(), session.socket_id);
+        let full = session.subscriptions.len() >= SUBSCRIPTIONS_PER_CONNECTION_MAX;
+        if session.subscriptions.iter().any(|s| *s.name == *wanted.channel) {
+            let message = format!("Existing subscription to channel {}", wanted.channel);
+            return self.error(index, None, &message);
+        }
+        let checked = if full {
+            Err(Refusal::limit(format!(
+                "a connection has at most {SUBSCRIPTIONS_PER_CONNECTION_MAX} subscriptions"
+            )))
+        } else {
+            subscribe::check(&app, socket_id, wanted)
+        };
+        let member = match checked {
+            Ok(member) => member,
+            Err(refusal) => return self.deny(index, &wanted.channel, &refusal),
+        };
+        let (node, limit) = (self.node.clone(), app.snapshot().limits.presence_members_max);
+        let joined = app.channels.join(&wanted.channel, self.id, member.as_ref(), limit, |channel| {
+            if let Some(member) = &member {
+                let text = server_message::member_added(&channel.name, &member.user_id, &member.user_info);
+                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions));
+                node.enter(channel, frame::text(&text), None);
+            }
+        });
+        let joined = match joined {
+            Ok(joined) => joined,
+            Err(PresenceFull) => {
+                let refusal = Refusal::limit(format!("a presence channel has at most {limit} members"));
+                return self.deny(index, &wanted.channel, &refusal);
+            }
+        };
+        let channel = self.channels.entry(joined.id).or_default();
+        let at = channel.subscribers.len() as u32;
+        channel.subscribers.push(Subscriber { conn: index as u32, seq: joined.seq });
+        if let Some(session) = self.session(index) {
+            let (name, user_id) = (joined.name.clone(), joined.user_id.clone());
+            session.subscriptions.push(Subscription { channel: joined.id, at, name, user_id });
+        }
+        let success = server_message::subscription_succeeded(&joined.name, joined.roster.as_deref());
+        self.send(index, &frame::text(&success));
+        let record = |kind, details: String| {
+            app.console.record(kind, |row| {
+                row.channel = Row::text(&joined.name);
+                row.socket_id = Some(socket_id.to_string());
+                row.user_id = joined.user_id.as_deref().and_then(Row::text);
+                row.source = Some(Source::Ws);
+                row.details = details;
+            });
+        };
+        if joined.occupied {
+            record(Kind::Occupied, "first subscriber".into());
+        }
+        record(Kind::Subscribed, counted(joined.subscriptions, joined.users));
+        if joined.member_added {
+            let user = joined.user_id.as_deref().unwrap_or_default();
+            record(
+                Kind::MemberAdded,
+                format!("user {user} joined · {}", counted(joined.subscriptions, joined.users)),
+            );
+        }
+    }
+
+    fn deny(&mut self, index: usize, channel: &str, refusal: &Refusal) {
+        let (name, _) = protocol::json::clip(channel, 250);
+        self.send(index, &frame::text(&server_message::error(None, &refusal.message)));
+        let error = server_message::subscription_error(name, refusal.kind, &refusal.message, refusal.status);
+        self.send(index, &frame::text(&error));
+        let Some(session) = self.session(index) else { return };
+        let socket_id = session.socket_id;
+        session.app.clone().console.record(Kind::SubscriptionDenied, |row| {
+            row.channel = Row::text(name);
+            row.socket_id = Some(socket_id.to_string());
+            row.source = Some(Source::Ws);
+            row.status = Some(refusal.status);
+            row.details = refusal.message.clone();
+            row.hint = refusal.hint.clone();
+        });
+    }
+
+    fn unsubscribe(&mut self, index: usize, channel: &str) {
+        let Some(session) = self.session(index) else { return };
+        match session.subscriptions.iter().position(|s| *s.name == *channel) {
+            Some(at) => self.leave(index, at),
+            None => {
+                let (name, _) = protocol::json::clip(channel, 200);
+                self.error(index, None, &format!("No current subscription to channel {name}"));
+            }
+        }
+    }
+
+    /// Ends the `nth` subscription of a connection.
+    pub(super) fn leave(&mut self, index: usize, nth: usize) {
+        let (shard, node) = (self.id, self.node.clone());
+        let Some(session) = self.session(index).filter(|s| nth < s.subscriptions.len()) else { return };
+        let (app, socket_id) = (session.app.clone(), session.socket_id);
+        let gone = session.subscriptions.swap_remove(nth);
+        self.remove_subscriber(&gone);
+        let left = app.channels.leave(&gone.name, shard, gone.user_id.as_deref(), |channel| {
+            if let Some(user) = &gone.user_id {
+                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions));
+                node.enter(channel, frame::text(&server_message::member_removed(&channel.name, user)), None);
+            }
+        });
+        let record = |kind, details: String| {
+            app.console.record(kind, |row| {
+                row.channel = Row::text(&gone.name);
+                row.socket_id = Some(socket_id.to_string());
+                row.user_id = gone.user_id.as_deref().and_then(Row::text);
+                row.source = Some(Source::Ws);
+                row.details = details;
+            });
+        };
+        record(Kind::Unsubscribed, counted(left.subscriptions, left.users));
+        if left.member_removed {
+            let user = gone.user_id.as_deref().unwrap_or_default();
+            record(
+                Kind::MemberRemoved,
+                format!("user {user} left · {}", counted(left.subscriptions, left.users)),
+            );
+        }
+        if left.vacated {
+            record(Kind::Vacated, "last one left".into());
+        }
+    }
+
+    fn remove_subscriber(&mut self, gone: &Subscription) {
+        let Some(channel) = self.channels.get_mut(&gone.channel) else { return };
+        channel.subscribers.swap_remove(gone.at as usize);
+        if let Some(round) = &mut channel.round {
+            round.again = true;
+        }
+        if channel.subscribers.is_empty() {
+            self.channels.remove(&gone.channel);
+            return;
+        }
+        // The last one moved into the gap: its connection must know.
+        if let Some(moved) = channel.subscribers.get(gone.at as usize).map(|s| s.conn as usize)
+            && let Some(session) = self.session(moved)
+            && let Some(subscription) = session.subscriptions.iter_mut().find(|s| s.channel == gone.channel)
+        {
+            subscription.at = gone.at;
+        }
+    }
+
+    fn client_event(&mut self, index: usize, event: &ClientEvent<'_>) {
+        let second = self.now;
+        let Some(session) = self.session(index) else { return };
+        let (app, socket_id): (Arc<App>, _) = (session.app.clone(), session.socket_id);
+        if session.client_events.0 != second {
+            session.client_events = (second, 0);
+        }
+        session.client_events.1 += 1;
+        let over_rate =
+            session.client_events.1 > CLIENT_EVENTS_PER_SECOND_MAX && !app.snapshot().limits.is_unlimited();
+        let subscription = session.subscriptions.iter().find(|s| *s.name == *event.channel);
+        let subscription = subscription.map(|s| s.user_id.clone());
+        let (name, _) = protocol::json::clip(&event.channel, 200);
+        let refused: (Option<u16>, String) = if !app.snapshot().client_events {
+            (None, "To send client events, enable them in the app's settings in the dashboard".into())
+        } else if over_rate {
+            let text = format!(
+                "Client event refused: at most {CLIENT_EVENTS_PER_SECOND_MAX} a second and connection"
+            );
+            (Some(CLIENT_EVENT_RATE), text)
+        } else if !ChannelName::parse(&event.channel).is_ok_and(|n| n.kind().allows_client_events()) {
+            (None, format!("Client events work on private and presence channels only, not on {name}"))
+        } else if event.event.len() > 4 * protocol::limits::EVENT_NAME_CHARS_MAX {
+            (None, "The client event's name is longer than 200 characters".into())
+        } else if data_text(event.data).len() > EVENT_DATA_BYTES_MAX {
+            let bytes = data_text(event.data).len();
+            (
+                None,
+                format!(
+                    "The data of this client event has {bytes} bytes, at most {EVENT_DATA_BYTES_MAX} are allowed"
+                ),
+            )
+        } else if let Some(user_id) = subscription {
+            let node = self.node.clone();
+            let user = user_id.as_deref();
+            match node.publish_client_event(&app, &event.event, &event.channel, event.data, socket_id, user) {
+                Ok(_) => return,
+                Err(PublishError::OverMessageQuota { used, limit, .. }) => {
+                    (None, format!("Client event refused: {used} of {limit} messages of today are used"))
+                }
+                Err(PublishError::Overloaded) => {
+                    (None, "Client event refused: the node is overloaded".into())
+                }
+            }
+        } else {
+            (None, format!("Client event refused: the connection is not subscribed to channel {name}"))
+        };
+        self.error(index, refused.0, &refused.1);
+    }
+}
+
+fn counted(subscriptions: u32, users: Option<u32>) -> String {
+    let plural = |n: u32, one: &str| if n == 1 { format!("1 {one} now") } else { format!("{n} {one}s now") };
+    users.map_or_else(|| plural(subscriptions, "subscription"), |n| plural(n, "member"))
+}
+
+/// What a subscriber must show before it joins.
+impl Refusal {
+    fn limit(message: String) -> Refusal {
+        Refusal { kind: "LimitReached", status: 403, message, hint: None }
+    }
+}

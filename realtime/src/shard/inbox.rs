@@ -1,0 +1,108 @@
+//! The queue into a shard, and its wake-up. Producers never wait; a shard that is behind shows it by [`Inbox::queued_bytes`],
+//! and the publish door then holds back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use protocol::close::CloseCode;
+use protocol::socket_id::SocketId;
+
+use super::conn::NewConn;
+use crate::hub::ChannelId;
+
+/// Bytes of frames (and 256 per command) waiting for one shard beyond which publishes are held back.
+pub(crate) const QUEUED_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+const COMMAND_BYTES: usize = 256;
+
+/// A frame for a channel's subscribers on this shard.
+#[derive(Debug)]
+pub(crate) struct Deliver {
+    pub(crate) channel: ChannelId,
+    pub(crate) seq: u64,
+    pub(crate) frame: Bytes,
+    pub(crate) exclude: Option<SocketId>,
+}
+
+/// All that others may ask of a shard.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A socket after its upgrade.
+    Connect(Box<NewConn>),
+    Deliver(Deliver),
+    /// Close all sockets of an app.
+    CloseApp(u64, CloseCode, Arc<str>),
+    /// Close everything with 4200, spread over this time.
+    Drain(Duration),
+    /// End the thread.
+    Stop,
+}
+
+/// Shared between the shard and everyone else.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    queued_bytes: AtomicUsize,
+    asleep: AtomicBool,
+    waker: mio::Waker,
+}
+
+fn weight(command: &Command) -> usize {
+    match command {
+        Command::Deliver(deliver) => COMMAND_BYTES + deliver.frame.len(),
+        _ => COMMAND_BYTES,
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: mio::Waker) -> Inbox {
+        Inbox { commands: Mutex::default(), queued_bytes: 0.into(), asleep: false.into(), waker }
+    }
+
+    /// Appends a command; wakes the shard if it sleeps.
+    pub(crate) fn push(&self, command: Command) {
+        self.queued_bytes.fetch_add(weight(&command), Relaxed);
+        self.commands.lock().push(command);
+        // Either this load sees the shard asleep, or the shard's look into the queue (after it said so) sees the command.
+        if self.asleep.load(SeqCst)
+            && self.asleep.swap(false, SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "a shard can't be woken");
+        }
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Relaxed)
+    }
+
+    /// Says that the shard is about to sleep; `false` if there is work, then it must not.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.asleep.store(true, SeqCst);
+        if self.commands.lock().is_empty() {
+            return true;
+        }
+        self.asleep.store(false, SeqCst);
+        false
+    }
+
+    pub(crate) fn woke(&self) {
+        self.asleep.store(false, SeqCst);
+    }
+
+    /// Moves all commands into `into`, which must be empty.
+    pub(crate) fn take(&self, into: &mut Vec<Command>) {
+        std::mem::swap(&mut *self.commands.lock(), into);
+    }
+
+    /// A command was carried out.
+    pub(crate) fn done(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    pub(crate) fn weight_of(command: &Command) -> usize {
+        weight(command)
+    }
+}
