@@ -1,1 +1,32 @@
-//! Stub.
+//! Who our customers are, what they own and what they may use, and the storage of all of it.
+//! It knows no HTTP, no socket and no page; it holds no cache: what a node keeps in memory is the node's affair.
+//!
+//! ```text
+//!  user ── membership ── account ── app ── app key
+//!   │                      │         │
+//!  session, login token   plan      usage per day        changes: which app to look at again
+//! ```
+//!
+//! Every customer-facing finder takes the account, so that the app of another account is the same as an unknown one.
+
+pub mod account;
+pub mod app;
+pub mod changes;
+pub mod clock;
+pub mod db;
+pub mod instance;
+pub mod limits;
+pub mod login_token;
+mod migrations;
+mod password;
+pub mod plan;
+pub mod secret;
+pub mod session;
+pub mod statements;
+pub mod throttle;
+pub mod usage;
+pub mod user;
+
+pub use clock::now_ms;
+pub use db::{Db, DbError};
+pub use secret::Secret;

@@ -1,0 +1,141 @@
+//! Apps and their keys: the records, and every finder. Making one is in [`create`](self::create()), changing and
+//! deleting in `app/edit.rs`, what a node reads in `app/node_view.rs`. All of those are used through this module.
+//!
+//! A finder for customers takes the account: the app of another account is the same as one that never was.
+
+pub(crate) mod create;
+pub(crate) mod edit;
+pub(crate) mod node_view;
+
+pub use create::{APPS_PER_ACCOUNT_MAX, CreateAppError, NAME_CHARS_MAX, NewApp, create};
+pub use edit::{AppChange, ORIGIN_CHARS_MAX, ORIGINS_MAX, UpdateAppError, delete, update};
+pub use node_view::{NodeView, node_view_by_id, node_view_by_key};
+
+use crate::account::{AccountId, parse_plan};
+use crate::db::{Db, DbError, read};
+use crate::plan::Plan;
+use crate::secret::Secret;
+use crate::statements;
+
+/// The columns of [`AppRow`]; the tables must be aliased `p`.
+macro_rules! app_columns {
+    () => {
+        "p.id, p.account_id, p.name, p.cluster, p.enabled, p.client_events, p.allowed_origins, p.plan, \
+         p.connections_max, p.created_ms, p.version"
+    };
+}
+pub(crate) use app_columns;
+
+statements::sqls! {
+    OF_ACCOUNT = concat!("select ", app_columns!(), " from apps p where p.account_id = $1 order by p.id");
+    ALL_APPS = concat!("select ", app_columns!(), " from apps p order by p.id");
+    BY_ID = concat!("select ", app_columns!(), " from apps p where p.account_id = $1 and p.id = $2");
+    KEYS = "select k.key, k.secret, k.created_ms from app_keys k join apps p on p.id = k.app_id
+        where p.account_id = $1 and p.id = $2 order by k.created_ms, k.key";
+}
+
+/// The smallest id that is given out by itself.
+pub const FIRST_ID: u64 = 1001;
+/// The id of the system app, over which dashboard pages listen; it is in no table.
+pub const SYSTEM_ID: u64 = 1;
+
+/// An app: one customer application with its channels, keys and settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Its id, as in `/apps/{id}/…`.
+    pub id: u64,
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// Its name on pages.
+    pub name: String,
+    /// The region it lives in.
+    pub cluster: String,
+    /// Off: nobody connects and nothing is published.
+    pub enabled: bool,
+    /// Whether clients may send events themselves.
+    pub client_events: bool,
+    /// Origins that browsers may connect from; empty means all.
+    pub allowed_origins: Vec<String>,
+    /// A plan of its own: metered apart from the account.
+    pub plan: Option<Plan>,
+    /// A cap below the plan's; `None` means the plan's.
+    pub connections_max: Option<u64>,
+    /// When it was made.
+    pub created_ms: i64,
+    /// Rises with every change, from 1.
+    pub version: i64,
+}
+
+/// A key pair of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppKey {
+    /// Public: clients connect with it.
+    pub key: String,
+    /// Signs requests and subscriptions. Kept readable, for signing needs it.
+    pub secret: Secret,
+    /// When it was made.
+    pub created_ms: i64,
+}
+
+pub(crate) type AppRow =
+    (i64, String, String, String, i64, i64, String, Option<String>, Option<i64>, i64, i64);
+pub(crate) type KeyRow = (String, String, i64);
+
+impl App {
+    pub(crate) fn from_row(row: AppRow) -> Result<App, DbError> {
+        let (id, account_id, name, cluster, enabled, client_events, origins, plan, cap, created_ms, version) =
+            row;
+        Ok(App {
+            id: id.cast_unsigned(),
+            account_id,
+            name,
+            cluster,
+            enabled: enabled != 0,
+            client_events: client_events != 0,
+            allowed_origins: serde_json::from_str(&origins).map_err(|_| DbError::row("allowed origins"))?,
+            plan: plan.as_deref().map(parse_plan).transpose()?,
+            connections_max: cap.map(i64::cast_unsigned),
+            created_ms,
+            version,
+        })
+    }
+}
+
+impl AppKey {
+    pub(crate) fn from_row((key, secret, created_ms): KeyRow) -> AppKey {
+        AppKey { key, secret: Secret::new(secret), created_ms }
+    }
+}
+
+/// The apps of an account, oldest id first.
+pub async fn list(db: &Db, account_id: &AccountId) -> Result<Vec<App>, DbError> {
+    let rows: Vec<AppRow> = read!(db, |p| sqlx::query_as(OF_ACCOUNT).bind(account_id).fetch_all(p).await)?;
+    rows.into_iter().map(App::from_row).collect()
+}
+
+/// All apps of all accounts. For the operator and for nodes, never for a page of a customer.
+pub async fn list_all(db: &Db) -> Result<Vec<App>, DbError> {
+    let rows: Vec<AppRow> = read!(db, |p| sqlx::query_as(ALL_APPS).fetch_all(p).await)?;
+    rows.into_iter().map(App::from_row).collect()
+}
+
+/// An app of an account. `None` for an unknown id and for the app of another account alike.
+pub async fn find(db: &Db, account_id: &AccountId, id: u64) -> Result<Option<App>, DbError> {
+    let row: Option<AppRow> =
+        read!(db, |p| sqlx::query_as(BY_ID).bind(account_id).bind(id.cast_signed()).fetch_optional(p).await)?;
+    row.map(App::from_row).transpose()
+}
+
+/// The keys of an app of an account, oldest first; none for the app of another account.
+pub async fn keys(db: &Db, account_id: &AccountId, id: u64) -> Result<Vec<AppKey>, DbError> {
+    let rows: Vec<KeyRow> =
+        read!(db, |p| sqlx::query_as(KEYS).bind(account_id).bind(id.cast_signed()).fetch_all(p).await)?;
+    Ok(rows.into_iter().map(AppKey::from_row).collect())
+}
+
+/// A name as we keep it: trimmed. `None` if it is empty, too long or holds control characters.
+pub(crate) fn normal_name(name: &str) -> Option<String> {
+    let name = name.trim();
+    let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().take(NAME_CHARS_MAX + 1).count());
+    (fits && !name.chars().any(char::is_control)).then(|| name.to_owned())
+}

@@ -1,0 +1,98 @@
+//! What a realtime node needs of an app: record, keys and effective limits, by id or by key. The operator's side: no
+//! account is asked for, so none of this may answer a customer.
+
+use super::{App, AppKey, app_columns};
+use crate::account::parse_plan;
+use crate::db::{Db, DbError, read};
+use crate::limits::Limits;
+use crate::plan::Plan;
+use crate::statements;
+
+/// One row per key: one statement sees one moment, without a transaction that would take SQLite's only writer.
+macro_rules! node_view {
+    ($condition:literal) => {
+        concat!(
+            "select ",
+            app_columns!(),
+            ", a.plan, k.key, k.secret, k.created_ms
+            from apps p join accounts a on a.id = p.account_id left join app_keys k on k.app_id = p.id
+            where ",
+            $condition,
+            " order by k.created_ms, k.key"
+        )
+    };
+}
+
+statements::sqls! {
+    VIEW_BY_ID = node_view!("p.id = $1");
+    VIEW_BY_KEY = node_view!("p.id = (select app_id from app_keys where key = $1)");
+}
+
+/// An app as a node holds it, read at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// The record.
+    pub app: App,
+    /// Its keys, oldest first.
+    pub keys: Vec<AppKey>,
+    /// What it may use: its own plan or else the account's, lowered by its cap. Without an own plan the account's
+    /// limits are shared by all such apps of the account.
+    pub limits: Limits,
+    /// The account's plan.
+    pub account_plan: Plan,
+}
+
+/// The columns of an app, its account's plan, and one of its keys (key, secret, created_ms), if it has any.
+type ViewRow = (
+    i64,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    String,
+    Option<String>,
+    Option<i64>,
+    i64,
+    i64,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);
+
+/// An app by its id, disabled ones included.
+pub async fn node_view_by_id(db: &Db, id: u64) -> Result<Option<NodeView>, DbError> {
+    from_rows(read!(db, |p| sqlx::query_as(VIEW_BY_ID).bind(id.cast_signed()).fetch_all(p).await)?)
+}
+
+/// An app by one of its keys, disabled ones included.
+pub async fn node_view_by_key(db: &Db, key: &str) -> Result<Option<NodeView>, DbError> {
+    // Anybody may connect with any text as a key; PostgreSQL would answer a NUL with an error.
+    if !super::create::is_key(key) {
+        return Ok(None);
+    }
+    from_rows(read!(db, |p| sqlx::query_as(VIEW_BY_KEY).bind(key).fetch_all(p).await)?)
+}
+
+fn from_rows(rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
+    let mut view: Option<NodeView> = None;
+    for (a, b, c, d, e, f, g, h, i, j, k, account_plan, key, secret, created_ms) in rows {
+        let view = match view {
+            Some(ref mut view) => view,
+            None => {
+                view.insert(without_keys(App::from_row((a, b, c, d, e, f, g, h, i, j, k))?, &account_plan)?)
+            }
+        };
+        if let (Some(key), Some(secret), Some(created_ms)) = (key, secret, created_ms) {
+            view.keys.push(AppKey::from_row((key, secret, created_ms)));
+        }
+    }
+    Ok(view)
+}
+
+fn without_keys(app: App, account_plan: &str) -> Result<NodeView, DbError> {
+    let account_plan = parse_plan(account_plan)?;
+    let limits = Limits::of(app.plan.unwrap_or(account_plan)).capped(app.connections_max);
+    Ok(NodeView { app, keys: Vec::new(), limits, account_plan })
+}

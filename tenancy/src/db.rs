@@ -1,0 +1,310 @@
+//! One URL gives SQLite or PostgreSQL: pools, pragmas, migrations, and the macros that send one SQL text to either.
+//! It knows no table. Statements live beside their noun; `$1` placeholders work on both engines.
+
+use crate::changes::ChangeNotice;
+use crate::{migrations, statements};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+statements::sqls! {
+    PING = "select 1";
+}
+
+/// Readers of a SQLite file. WAL lets them read beside the one writer.
+const SQLITE_READERS_MAX: u32 = 4;
+/// Connections of one node to PostgreSQL; its default limit is 100 for all nodes together.
+const POSTGRES_CONNECTIONS_MAX: u32 = 10;
+/// How long SQLite waits for another process that holds the write lock (`fanfare apps create` beside a server).
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a free connection before it gets an error.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Two processes may migrate one SQLite file at once; the loser tries again and finds the work done.
+const SQLITE_MIGRATE_TRIES: u32 = 5;
+
+/// A database. Cloning it is cheap and shares the pools and the change notice.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// A SQLite file.
+    Sqlite {
+        /// Readers; they cannot write.
+        r: SqlitePool,
+        /// The one writer: SQLite has one write lock, and waiting for it in our queue is fairer than in SQLite's.
+        w: SqlitePool,
+        /// Wakes who waits for a change of an app.
+        notice: ChangeNotice,
+    },
+    /// A PostgreSQL database.
+    Pg {
+        /// Connections for all uses.
+        pool: PgPool,
+        /// Wakes who waits for a change of an app.
+        notice: ChangeNotice,
+    },
+}
+
+/// The database did not do what was asked. Nothing of the verb that returns it has happened; log it once and answer
+/// "try again later".
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DbError(Cause);
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("schema: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("database address: {0}")]
+    Url(&'static str),
+    #[error("database file {0}: {1}")]
+    File(String, std::io::Error),
+    #[error("database row that this version does not understand: {0}")]
+    Row(&'static str),
+    #[error("the work was stopped: the process is shutting down")]
+    Stopped,
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        DbError(Cause::Sql(error))
+    }
+}
+
+impl DbError {
+    /// A row holds what this version cannot read, such as a plan of a newer release.
+    pub(crate) fn row(what: &'static str) -> DbError {
+        DbError(Cause::Row(what))
+    }
+
+    pub(crate) fn stopped() -> DbError {
+        DbError(Cause::Stopped)
+    }
+}
+
+/// Runs a read on a reader (SQLite) or on the pool.
+macro_rules! read {
+    ($db:expr, |$p:ident| $body:expr) => {
+        match $db {
+            $crate::db::Db::Sqlite { r: $p, .. } => $body,
+            $crate::db::Db::Pg { pool: $p, .. } => $body,
+        }
+    };
+}
+pub(crate) use read;
+
+/// Runs one writing statement on the writer (SQLite) or on the pool.
+macro_rules! write {
+    ($db:expr, |$p:ident| $body:expr) => {
+        match $db {
+            $crate::db::Db::Sqlite { w: $p, .. } => $body,
+            $crate::db::Db::Pg { pool: $p, .. } => $body,
+        }
+    };
+}
+pub(crate) use write;
+
+/// Runs a block in a transaction and commits it; leaving the block early (`?`, `return`) or dropping the future rolls
+/// back. The body is compiled once per engine. SQLite begins `immediate`: a transaction that reads first and then
+/// wants to write would otherwise fail at once instead of waiting.
+macro_rules! tx {
+    ($db:expr, |$t:ident| $body:block) => {
+        match $db {
+            $crate::db::Db::Sqlite { w, .. } => {
+                let mut $t = w.begin_with("begin immediate").await.map_err($crate::db::DbError::from)?;
+                let out = $body;
+                $t.commit().await.map_err($crate::db::DbError::from)?;
+                out
+            }
+            $crate::db::Db::Pg { pool, .. } => {
+                let mut $t = pool.begin().await.map_err($crate::db::DbError::from)?;
+                let out = $body;
+                $t.commit().await.map_err($crate::db::DbError::from)?;
+                out
+            }
+        }
+    };
+}
+pub(crate) use tx;
+
+impl Db {
+    /// Opens `sqlite:PATH` (relative or absolute; makes the file with mode 0600 and missing folders with 0700),
+    /// `sqlite::memory:` (one connection, gone with the last clone; for tests) or `postgres://…`.
+    /// It does not migrate. Errors: address not understood, file not writable, server not reachable.
+    pub async fn connect(url: &str) -> Result<Db, DbError> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return match path.strip_prefix("//").unwrap_or(path) {
+                ":memory:" => connect_memory().await,
+                "" => Err(DbError(Cause::Url("sqlite: needs a path"))),
+                path if path.contains('?') => Err(DbError(Cause::Url("sqlite: takes a path and no options"))),
+                path => connect_file(Path::new(path)).await,
+            };
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return connect_postgres(url).await;
+        }
+        Err(DbError(Cause::Url("it must begin with sqlite: or postgres://")))
+    }
+
+    /// Brings the schema up to date. Safe to run from several processes at once.
+    pub async fn migrate(&self) -> Result<(), DbError> {
+        match self {
+            Db::Pg { pool, .. } => {
+                migrations::postgres().run(pool).await.map_err(|e| DbError(Cause::Migrate(e)))
+            }
+            Db::Sqlite { w, .. } => {
+                let mut tries = 1;
+                loop {
+                    match migrations::sqlite().run(w).await {
+                        Ok(()) => return Ok(()),
+                        // sqlx holds a lock between processes on PostgreSQL only.
+                        Err(sqlx::migrate::MigrateError::VersionMismatch(version)) => {
+                            return Err(DbError(Cause::Migrate(
+                                sqlx::migrate::MigrateError::VersionMismatch(version),
+                            )));
+                        }
+                        Err(error) if tries == SQLITE_MIGRATE_TRIES => {
+                            return Err(DbError(Cause::Migrate(error)));
+                        }
+                        Err(_) => tokio::time::sleep(Duration::from_millis(50 << tries)).await,
+                    }
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    /// Whether the database answers; for `/readyz`.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        read!(self, |p| sqlx::query(PING).execute(p).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Resolves when this process wrote a change of an app since the last call resolved, so that a poller of
+    /// [`crate::changes::since`] need not wait for its interval. It may resolve once too often, never too seldom.
+    /// *Cancel*: nothing is lost.
+    pub async fn changed(&self) {
+        self.notice().changed().await;
+    }
+
+    /// The notice that [`Db::changed`] waits on.
+    pub fn notice(&self) -> &ChangeNotice {
+        match self {
+            Db::Sqlite { notice, .. } | Db::Pg { notice, .. } => notice,
+        }
+    }
+
+    /// Closes all connections after their present work; SQLite then folds its log into the file.
+    pub async fn close(&self) {
+        match self {
+            Db::Sqlite { r, w, .. } => {
+                r.close().await;
+                w.close().await;
+            }
+            Db::Pg { pool, .. } => pool.close().await,
+        }
+    }
+}
+
+async fn connect_file(path: &Path) -> Result<Db, DbError> {
+    make_file(path).map_err(|error| DbError(Cause::File(path.display().to_string(), error)))?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT);
+    let writer = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    // The writer first: it turns the file to WAL, which readers cannot.
+    let w = sqlite_pool(1).connect_with(writer).await?;
+    // `query_only` and not a read-only open, which cannot make the shared-memory file that WAL needs.
+    let r = sqlite_pool(SQLITE_READERS_MAX).connect_with(options.pragma("query_only", "on")).await?;
+    Ok(Db::Sqlite { r, w, notice: ChangeNotice::default() })
+}
+
+async fn connect_memory() -> Result<Db, DbError> {
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let w = sqlite_pool(1).connect_with(options).await?;
+    Ok(Db::Sqlite { r: w.clone(), w, notice: ChangeNotice::default() })
+}
+
+fn sqlite_pool(connections_max: u32) -> SqlitePoolOptions {
+    // A connection to a file does not go stale, and one to memory is the database itself: keep them.
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+async fn connect_postgres(url: &str) -> Result<Db, DbError> {
+    let options: PgConnectOptions = url.parse::<PgConnectOptions>()?.application_name("fanfare");
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await?;
+    Ok(Db::Pg { pool, notice: ChangeNotice::default() })
+}
+
+/// Makes the file before SQLite does, because SQLite would make it readable for everybody; its log and shared-memory
+/// files take over this mode. An existing file keeps its mode: it may be shared on purpose.
+fn make_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn an_address_that_is_not_understood_is_refused_with_a_sentence() {
+        for url in ["", "mysql://x", "sqlite:", "sqlite:a.db?mode=rwc"] {
+            let error = Db::connect(url).await.unwrap_err().to_string();
+            assert!(error.starts_with("database address: "), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_and_its_folder_are_for_the_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("a/b");
+        let db = Db::connect(&format!("sqlite://{}/x.db", folder.display())).await.unwrap();
+        db.migrate().await.unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        for name in ["x.db", "x.db-wal", "x.db-shm"] {
+            assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write_and_the_pragmas_are_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::connect(&format!("sqlite:{}/x.db", dir.path().display())).await.unwrap();
+        let Db::Sqlite { r, w, .. } = &db else { unreachable!() };
+        assert!(sqlx::query("create table t (a bigint)").execute(r).await.is_err());
+        let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(w).await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("pragma synchronous").fetch_one(w).await.unwrap();
+        let foreign_keys: i64 = sqlx::query_scalar("pragma foreign_keys").fetch_one(w).await.unwrap();
+        let busy_ms: i64 = sqlx::query_scalar("pragma busy_timeout").fetch_one(r).await.unwrap();
+        assert_eq!((journal.as_str(), synchronous, foreign_keys, busy_ms), ("wal", 1, 1, 5000));
+    }
+
+    #[tokio::test]
+    async fn memory_is_one_database_for_reader_and_writer() {
+        let db = Db::connect("sqlite::memory:").await.unwrap();
+        db.migrate().await.unwrap();
+        db.ping().await.unwrap();
+        assert!(!crate::instance::setup_done(&db).await.unwrap());
+    }
+}

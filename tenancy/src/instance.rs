@@ -1,0 +1,53 @@
+//! Facts of this installation itself, as names and values: the key pair of the system app, and whether anybody is here.
+//! It is no place for settings; those are flags, environment and file.
+
+use crate::db::{Db, DbError, read, tx};
+use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
+use crate::statements;
+
+statements::sqls! {
+    PUT_ONCE = "insert into instance (name, value) values ($1, $2) on conflict (name) do nothing";
+    GET = "select value from instance where name = $1";
+    USERS_EXIST = "select count(*) from (select 1 from users limit 1) as some_user";
+}
+
+const SYSTEM_APP_KEY: &str = "system_app_key";
+const SYSTEM_APP_SECRET: &str = "system_app_secret";
+
+/// The key pair of the app (id 1) over which dashboard pages listen to a node.
+#[derive(Clone, Debug)]
+pub struct SystemApp {
+    /// Public: pages connect with it.
+    pub key: String,
+    /// Signs the subscriptions of those pages.
+    pub secret: Secret,
+}
+
+/// The system app of this installation; made at the first call and kept, so that all its nodes share it.
+pub async fn system_app(db: &Db) -> Result<SystemApp, DbError> {
+    // Reads first: after the first start this is no write at all.
+    if let (Some(key), Some(secret)) = (get(db, SYSTEM_APP_KEY).await?, get(db, SYSTEM_APP_SECRET).await?) {
+        return Ok(SystemApp { key, secret: Secret::new(secret) });
+    }
+    let (key, secret): (String, String) = tx!(db, |t| {
+        for name in [SYSTEM_APP_KEY, SYSTEM_APP_SECRET] {
+            let value = random_hex::<APP_KEY_BYTES>();
+            sqlx::query(PUT_ONCE).bind(name).bind(value).execute(&mut *t).await?;
+        }
+        // What another node put in the meantime wins.
+        let key = sqlx::query_scalar(GET).bind(SYSTEM_APP_KEY).fetch_one(&mut *t).await?;
+        let secret = sqlx::query_scalar(GET).bind(SYSTEM_APP_SECRET).fetch_one(&mut *t).await?;
+        (key, secret)
+    });
+    Ok(SystemApp { key, secret: Secret::new(secret) })
+}
+
+/// Whether somebody has an account here already; until then `/setup` is open to who holds its token.
+pub async fn setup_done(db: &Db) -> Result<bool, DbError> {
+    let users: i64 = read!(db, |p| sqlx::query_scalar(USERS_EXIST).fetch_one(p).await)?;
+    Ok(users > 0)
+}
+
+async fn get(db: &Db, name: &str) -> Result<Option<String>, DbError> {
+    Ok(read!(db, |p| sqlx::query_scalar(GET).bind(name).fetch_optional(p).await)?)
+}

@@ -1,0 +1,66 @@
+//! From plans and caps to the limits that are enforced. Enforcing them is the data plane's work.
+
+use crate::plan::Plan;
+
+/// Members of one presence channel. Each join is announced to all others, so cost grows with the square.
+pub const PRESENCE_MEMBERS_MAX: u32 = 100;
+/// Members of one presence channel on the plan `unlimited`: a bound on the member list a node keeps and sends.
+pub const PRESENCE_MEMBERS_MAX_UNLIMITED: u32 = 10_000;
+
+/// What an app may use. `None` means no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections open at the same time.
+    pub connections_max: Option<u64>,
+    /// Messages in one UTC day.
+    pub messages_per_day_max: Option<u64>,
+    /// Members of one presence channel.
+    pub presence_members_max: u32,
+}
+
+impl Limits {
+    /// The limits of a plan.
+    pub fn of(plan: Plan) -> Limits {
+        Limits {
+            connections_max: plan.connections_max(),
+            messages_per_day_max: plan.messages_per_day_max(),
+            presence_members_max: match plan {
+                Plan::Unlimited => PRESENCE_MEMBERS_MAX_UNLIMITED,
+                Plan::Sandbox
+                | Plan::Startup
+                | Plan::Pro
+                | Plan::Business
+                | Plan::Premium
+                | Plan::Growth
+                | Plan::Plus
+                | Plan::GrowthPlus => PRESENCE_MEMBERS_MAX,
+            },
+        }
+    }
+
+    /// The same with an app's own cap on connections, which only ever lowers.
+    pub fn capped(self, connections_max: Option<u64>) -> Limits {
+        let smaller = match (self.connections_max, connections_max) {
+            (Some(plan), Some(cap)) => Some(plan.min(cap)),
+            (one, other) => one.or(other),
+        };
+        Limits { connections_max: smaller, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_lowers_and_never_raises() {
+        let sandbox = Limits::of(Plan::Sandbox);
+        assert_eq!(sandbox.capped(None), sandbox);
+        assert_eq!(sandbox.capped(Some(5)).connections_max, Some(5));
+        assert_eq!(sandbox.capped(Some(5_000)).connections_max, Some(100));
+        assert_eq!(sandbox.capped(Some(0)).connections_max, Some(0));
+        assert_eq!(Limits::of(Plan::Unlimited).capped(Some(7)).connections_max, Some(7));
+        assert_eq!(Limits::of(Plan::Unlimited).capped(None).connections_max, None);
+        assert_eq!(Limits::of(Plan::Unlimited).presence_members_max, 10_000);
+    }
+}

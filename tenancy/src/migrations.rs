@@ -1,0 +1,49 @@
+//! The schema: the SQL files of `/migrations`, embedded, one set per engine with the same numbers.
+//! Built at run time rather than by sqlx's macro, which would compile both drivers once more for the build machine.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// One migration as embedded: number, name, text for SQLite, text for PostgreSQL.
+type Embedded = (i64, &'static str, &'static str, &'static str);
+
+macro_rules! embedded {
+    ($($number:literal $name:literal $file:literal),* $(,)?) => {
+        &[$((
+            $number,
+            $name,
+            include_str!(concat!("../../migrations/sqlite/", $file)),
+            include_str!(concat!("../../migrations/postgres/", $file)),
+        )),*]
+    };
+}
+
+const ALL: &[Embedded] = embedded![
+    1 "accounts" "0001_accounts.sql",
+    2 "apps" "0002_apps.sql",
+    3 "usage" "0003_usage.sql",
+];
+
+/// All migrations for SQLite.
+pub(crate) fn sqlite() -> Migrator {
+    migrator(|embedded| embedded.2)
+}
+
+/// All migrations for PostgreSQL.
+pub(crate) fn postgres() -> Migrator {
+    migrator(|embedded| embedded.3)
+}
+
+fn migrator(text: impl Fn(&Embedded) -> &'static str) -> Migrator {
+    let migrations = ALL
+        .iter()
+        .map(|one| {
+            let sql = text(one).into_sql_str();
+            Migration::new(one.0, one.1.into(), MigrationType::Simple, sql, false)
+        })
+        .collect();
+    let mut migrator = Migrator::with_migrations(migrations);
+    // A node of the last release must start beside a newer one that has migrated already.
+    migrator.set_ignore_missing(true);
+    migrator
+}

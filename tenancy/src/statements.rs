@@ -1,0 +1,30 @@
+//! All SQL of this crate in one list, gathered from the consts beside each noun.
+//! Nothing runs from here; a test prepares every statement on both engines, which stands in for compile-time checks.
+
+/// Declares SQL texts as consts, and the list of them, so that none can be forgotten.
+macro_rules! sqls {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* pub(crate) const $name: &str = $text;)*
+        pub(crate) const ALL: &[(&str, &str)] = &[$((stringify!($name), $text)),*];
+    };
+}
+pub(crate) use sqls;
+
+/// Every SQL text that this crate sends, as (name, text).
+pub fn all() -> Vec<(&'static str, &'static str)> {
+    [
+        crate::account::ALL,
+        crate::app::ALL,
+        crate::app::create::ALL,
+        crate::app::edit::ALL,
+        crate::app::node_view::ALL,
+        crate::changes::ALL,
+        crate::db::ALL,
+        crate::instance::ALL,
+        crate::login_token::ALL,
+        crate::session::ALL,
+        crate::usage::ALL,
+        crate::user::ALL,
+    ]
+    .concat()
+}

@@ -1,0 +1,117 @@
+//! Meters per app and UTC day, added up from what nodes report. An account's use is the sum over its apps, without
+//! those on a plan of their own, deleted apps included. Deciding what a count means is the data plane's work.
+
+use crate::account::AccountId;
+use crate::db::{Db, DbError, read, tx};
+use crate::statements;
+
+statements::sqls! {
+    ADD = "insert into usage_days
+            (app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        on conflict (app_id, day) do update set
+            publishes = usage_days.publishes + excluded.publishes,
+            deliveries = usage_days.deliveries + excluded.deliveries,
+            client_events = usage_days.client_events + excluded.client_events,
+            presence = usage_days.presence + excluded.presence,
+            reads = usage_days.reads + excluded.reads,
+            connections_peak = case when excluded.connections_peak > usage_days.connections_peak
+                then excluded.connections_peak else usage_days.connections_peak end";
+    OF_APP = "select app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak
+        from usage_days where app_id = $1 and day = $2";
+    APP_MESSAGES = "select cast(coalesce(sum(publishes + deliveries + client_events + presence + reads), 0) as bigint)
+        from usage_days where app_id = $1 and day = $2";
+    ACCOUNT_MESSAGES = "select cast(coalesce(
+            sum(u.publishes + u.deliveries + u.client_events + u.presence + u.reads), 0) as bigint)
+        from usage_days u join app_ids i on i.id = u.app_id
+        where i.account_id = $1 and i.metered_apart = 0 and u.day = $2";
+}
+
+/// What one app used since the last report, all in messages as the plans count them, but for the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageDelta {
+    /// The app; one that is in no database (from the settings) is counted all the same.
+    pub app_id: u64,
+    /// The UTC day, in days since 1970; see [`crate::clock::day_of`].
+    pub day: u32,
+    /// Events published over the HTTP API.
+    pub publishes: i64,
+    /// Deliveries of events, published or sent by clients, to connections.
+    pub deliveries: i64,
+    /// Client events received.
+    pub client_events: i64,
+    /// Deliveries of presence announcements.
+    pub presence: i64,
+    /// Other calls of the HTTP API.
+    pub reads: i64,
+    /// Most connections at the same time: no delta; the largest report of the day counts.
+    pub connections_peak: i64,
+}
+
+/// Adds reports, all of them or none.
+pub async fn add(db: &Db, deltas: &[UsageDelta]) -> Result<(), DbError> {
+    if deltas.is_empty() {
+        return Ok(());
+    }
+    // In one order everywhere, or two nodes that report at once could wait for each other's rows for ever.
+    let mut deltas = deltas.to_vec();
+    deltas.sort_by_key(|delta| (delta.app_id, delta.day));
+    tx!(db, |t| {
+        for delta in &deltas {
+            sqlx::query(ADD)
+                .bind(delta.app_id.cast_signed())
+                .bind(i64::from(delta.day))
+                .bind(delta.publishes)
+                .bind(delta.deliveries)
+                .bind(delta.client_events)
+                .bind(delta.presence)
+                .bind(delta.reads)
+                .bind(delta.connections_peak)
+                .execute(&mut *t)
+                .await?;
+        }
+    });
+    Ok(())
+}
+
+type DayRow = (i64, i64, i64, i64, i64, i64, i64, i64);
+
+/// The meters of an app on a day; all 0 if there are none.
+pub async fn app_day(db: &Db, app_id: u64, day: u32) -> Result<UsageDelta, DbError> {
+    let row: Option<DayRow> = read!(db, |p| sqlx::query_as(OF_APP)
+        .bind(app_id.cast_signed())
+        .bind(i64::from(day))
+        .fetch_optional(p)
+        .await)?;
+    let empty = UsageDelta { app_id, day, ..UsageDelta::default() };
+    Ok(row.map_or(
+        empty,
+        |(_, _, publishes, deliveries, client_events, presence, reads, connections_peak)| UsageDelta {
+            publishes,
+            deliveries,
+            client_events,
+            presence,
+            reads,
+            connections_peak,
+            ..empty
+        },
+    ))
+}
+
+/// Messages of an app on a day.
+pub async fn app_messages(db: &Db, app_id: u64, day: u32) -> Result<i64, DbError> {
+    Ok(read!(db, |p| sqlx::query_scalar(APP_MESSAGES)
+        .bind(app_id.cast_signed())
+        .bind(i64::from(day))
+        .fetch_one(p)
+        .await)?)
+}
+
+/// Messages of an account on a day: the sum over its apps without a plan of their own, deleted ones included.
+pub async fn account_messages(db: &Db, account_id: &AccountId, day: u32) -> Result<i64, DbError> {
+    Ok(read!(db, |p| sqlx::query_scalar(ACCOUNT_MESSAGES)
+        .bind(account_id)
+        .bind(i64::from(day))
+        .fetch_one(p)
+        .await)?)
+}
