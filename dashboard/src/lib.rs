@@ -1,1 +1,65 @@
-//! Stub.
+//! The web pages: sign-up, sign-in, apps, keys, settings, and the frame for the debug console.
+//!
+//! Rendered on the server, usable without scripts. They read and write the control plane through `tenancy` and see live
+//! numbers only through [`Live`]; they never touch the data plane.
+
+pub mod assets;
+pub mod client;
+pub mod csrf;
+pub mod error;
+mod headers;
+mod origins;
+pub mod page;
+pub mod pages;
+pub mod scope;
+pub mod session;
+pub mod snippets;
+mod state;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use client::{ClientAddr, Endpoint, OverTls};
+pub use state::{AppUsage, Dashboard, DashboardConfig, Live, SignUpMode};
+
+/// The largest form or JSON body that a page takes, in bytes.
+pub const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// All pages: `/ /signup /login /logout /setup /dash/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
+/// can be merged with other routers; [`not_found`] is the page for those.
+pub fn router(dashboard: Dashboard) -> Router {
+    let before_sign_in = Router::new()
+        .merge(pages::front::routes())
+        .merge(pages::signup::routes())
+        .merge(pages::login::routes())
+        .merge(pages::login_link::routes())
+        .merge(pages::setup::routes())
+        .route_layer(from_fn_with_state(dashboard.clone(), csrf::guard_form));
+    let signed_in = Router::new()
+        .merge(pages::logout::routes())
+        .merge(pages::home::routes())
+        .merge(pages::new_app::routes())
+        .merge(pages::overview::routes())
+        .merge(pages::keys::routes())
+        .merge(pages::settings::routes())
+        .route_layer(from_fn_with_state(dashboard.clone(), csrf::guard_session));
+    Router::new()
+        .merge(before_sign_in)
+        .merge(signed_in)
+        .merge(assets::routes())
+        .route("/dash/{*rest}", axum::routing::any(async || error::PageError::NotFound))
+        .method_not_allowed_fallback(async || error::PageError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(from_fn(error::as_json_when_asked))
+        .layer(from_fn_with_state(dashboard.clone(), headers::secure))
+        .with_state(dashboard)
+}
+
+/// The page for an address that nothing answers, for the server's fallback.
+pub fn not_found() -> Response {
+    error::PageError::NotFound.into_response()
+}

@@ -1,0 +1,86 @@
+//! `POST /dash/rt/auth`: lets a signed-in page join the live channels of its own apps, and no others.
+//!
+//! The channels live on the system app; who may join one is decided here alone, by the session and the app's account.
+
+use axum::extract::rejection::FormRejection;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Form, Json, Router};
+use http::StatusCode;
+use protocol::signature::channel_auth;
+use protocol::socket_id::SocketId;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::Dashboard;
+use crate::error::PageError;
+use crate::session::CurrentUser;
+
+/// The groups that a page may listen to: four of rows, one of numbers.
+const GROUPS: [&str; 5] = ["conn", "sub", "msg", "err", "stat"];
+
+/// The endpoint that pusher-js is given as `channelAuthorization`.
+pub fn routes() -> Router<Dashboard> {
+    Router::new().route("/dash/rt/auth", post(authorize))
+}
+
+#[derive(Deserialize)]
+struct Request {
+    socket_id: String,
+    channel_name: String,
+}
+
+async fn authorize(
+    current: CurrentUser,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<Request>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(request) = form?;
+    // An app of somebody else is refused like one that doesn't exist.
+    let Some(app_id) = app_of(&request.channel_name) else { return Ok(refused()) };
+    if SocketId::parse(&request.socket_id).is_none()
+        || tenancy::app::find(dashboard.db(), &current.account().id, app_id).await?.is_none()
+    {
+        return Ok(refused());
+    }
+    let system = dashboard.system();
+    let signature = channel_auth(system.secret.expose(), &request.socket_id, &request.channel_name, None);
+    Ok(Json(json!({ "auth": format!("{}:{signature}", system.key) })).into_response())
+}
+
+/// The app whose console a channel carries: `private-dash-app-{id}-{group}`.
+fn app_of(channel: &str) -> Option<u64> {
+    let (id, group) = channel.strip_prefix("private-dash-app-")?.split_once('-')?;
+    let canonical = !id.starts_with('0') && id.bytes().all(|b| b.is_ascii_digit());
+    id.parse().ok().filter(|_| canonical && GROUPS.contains(&group))
+}
+
+fn refused() -> Response {
+    let body = json!({ "error": { "code": "forbidden", "message": "This session may not join that channel." } });
+    (StatusCode::FORBIDDEN, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::app_of;
+
+    #[test]
+    fn only_the_five_groups_of_a_numbered_app_are_channels_of_the_console() {
+        assert_eq!(app_of("private-dash-app-1001-msg"), Some(1001));
+        assert_eq!(app_of("private-dash-app-1001-stat"), Some(1001));
+        for bad in [
+            "private-dash-app-1001-hook",
+            "private-dash-app-1001-msg-x",
+            "private-dash-app-01001-msg",
+            "private-dash-app-+1001-msg",
+            "private-dash-app--msg",
+            "private-dash-app-1001",
+            "presence-dash-app-1001-msg",
+            "orders",
+            "",
+        ] {
+            assert_eq!(app_of(bad), None, "{bad}");
+        }
+    }
+}

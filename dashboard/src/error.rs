@@ -1,0 +1,177 @@
+//! What goes wrong on a page, and the page (or, for scripts, the JSON) that says so.
+//!
+//! Facts for the person who reads; causes go to the log, never into the answer.
+
+use std::any::Any;
+
+use askama::Template;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use tenancy::db::DbError;
+
+use crate::page;
+
+/// Why a page can't be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// No such address.
+    NotFound,
+    /// No such app in this account.
+    AppNotFound,
+    /// Nobody is signed in; `next` is where to go afterwards.
+    SignedOut {
+        /// A path of the dashboard, or nothing.
+        next: Option<String>,
+    },
+    /// The request doesn't come from one of our pages, or its token is missing or old.
+    ForeignForm,
+    /// The address exists, but not for this method.
+    MethodNotAllowed,
+    /// The fields don't make sense.
+    BadForm,
+    /// The body is over the limit.
+    TooLarge,
+    /// Our fault; the cause is in the log.
+    Internal,
+}
+
+impl PageError {
+    /// Nobody is signed in. Remembers the page, if it was asked for with GET.
+    pub(crate) fn signed_out(parts: &Parts) -> PageError {
+        let wanted = parts.uri.path_and_query().map(|p| p.as_str());
+        let get = parts.method == http::Method::GET;
+        PageError::SignedOut { next: wanted.filter(|_| get).and_then(page::local_path).map(str::to_owned) }
+    }
+
+    /// Status, code for scripts, heading and sentence.
+    fn facts(&self) -> (StatusCode, &'static str, &'static str, &'static str) {
+        match self {
+            PageError::NotFound => {
+                (StatusCode::NOT_FOUND, "not_found", "Page not found", "There is nothing at this address.")
+            }
+            PageError::AppNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "App not found",
+                "This workspace has no app with that number. It may have been deleted.",
+            ),
+            PageError::SignedOut { .. } => (
+                StatusCode::UNAUTHORIZED,
+                "signed_out",
+                "Signed out",
+                "Your session has ended. Sign in again.",
+            ),
+            PageError::ForeignForm => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "That form is out of date",
+                "The page it came from is too old, or from another site, so nothing was changed. Open the page again and repeat the step.",
+            ),
+            PageError::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Not possible here",
+                "This address exists, but not for that kind of request.",
+            ),
+            PageError::BadForm => (
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                "That form is incomplete",
+                "A field was missing or unreadable, so nothing was changed.",
+            ),
+            PageError::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "That was too much",
+                "A form may hold at most 64 KiB. Nothing was changed.",
+            ),
+            PageError::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something broke on our side",
+                "The error is in the server's log. Try again; if it stays, tell whoever runs this server.",
+            ),
+        }
+    }
+}
+
+impl From<DbError> for PageError {
+    fn from(error: DbError) -> Self {
+        tracing::error!(error = %error, "a page could not read or write the database");
+        PageError::Internal
+    }
+}
+
+impl From<askama::Error> for PageError {
+    fn from(error: askama::Error) -> Self {
+        tracing::error!(error = %error, "a page could not be rendered");
+        PageError::Internal
+    }
+}
+
+impl From<axum::extract::rejection::FormRejection> for PageError {
+    fn from(rejection: axum::extract::rejection::FormRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => PageError::TooLarge,
+            _ => PageError::BadForm,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    status: u16,
+    title: &'static str,
+    text: &'static str,
+    app: bool,
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let (status, _, title, text) = self.facts();
+        let mut response = match &self {
+            PageError::SignedOut { next } => Redirect::to(&page::login_path(next.as_deref())).into_response(),
+            _ => {
+                let page =
+                    ErrorPage { status: status.as_u16(), title, text, app: self == PageError::AppNotFound };
+                match page.render() {
+                    Ok(html) => (status, axum::response::Html(html)).into_response(),
+                    Err(_) => (status, text).into_response(),
+                }
+            }
+        };
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Scripts get errors as JSON: `{"error":{"code","message"}}`. A script is what sends or accepts JSON, or the token header.
+pub(crate) async fn as_json_when_asked(request: Request, next: Next) -> Response {
+    let json = wants_json(request.headers());
+    let response = next.run(request).await;
+    let Some(error) = response.extensions().get::<PageError>().filter(|_| json) else { return response };
+    let (status, code, _, message) = error.facts();
+    (status, axum::Json(serde_json::json!({ "error": { "code": code, "message": message } }))).into_response()
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let has = |name, part| {
+        headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok()).is_some_and(|v| v.contains(part))
+    };
+    has(ACCEPT, "application/json")
+        || has(CONTENT_TYPE, "application/json")
+        || headers.contains_key(crate::csrf::CSRF_HEADER)
+}
+
+/// The page for a handler that panicked. The process lives on.
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = message.unwrap_or("?"), "a page panicked");
+    PageError::Internal.into_response()
+}

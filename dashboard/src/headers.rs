@@ -1,0 +1,51 @@
+//! The headers that every answer carries, pages and errors alike.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderName, HeaderValue};
+
+use crate::Dashboard;
+use crate::client::RequestOrigin;
+
+/// Adds the policy and its companions. What an answer sets itself about caching stays.
+pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let origin = RequestOrigin::of(&parts, &dashboard);
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let headers = response.headers_mut();
+    let policy = policy(&origin);
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
+    );
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    if origin.https {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Sockets may go to this very host and to the public address; older browsers don't count `ws:` as `'self'`, hence by name.
+fn policy(origin: &RequestOrigin) -> String {
+    let mut sockets = String::new();
+    let public = origin.endpoint.authority();
+    for host in origin.host.iter().chain((origin.host.as_ref() != Some(&public)).then_some(&public)) {
+        sockets.push_str(&format!(" ws://{host} wss://{host}"));
+    }
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{sockets}; font-src 'self'; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+}

@@ -1,0 +1,117 @@
+//! `/login`: e-mail and password. One answer for an unknown e-mail and a wrong password; guessing is slowed down.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Deserialize;
+use tenancy::user::check_password;
+
+use crate::client::{ClientAddr, RequestOrigin};
+use crate::csrf::FormToken;
+use crate::error::PageError;
+use crate::page::{html_with, local_path};
+use crate::session::{self, MaybeUser};
+use crate::{Dashboard, SignUpMode};
+
+pub(crate) fn routes() -> Router<Dashboard> {
+    Router::new().route("/login", get(show).post(submit))
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    csrf: &'a str,
+    email: &'a str,
+    next: Option<&'a str>,
+    signup_open: bool,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    next: Option<String>,
+}
+
+async fn show(
+    MaybeUser(user): MaybeUser,
+    State(dashboard): State<Dashboard>,
+    Query(wanted): Query<Wanted>,
+    origin: RequestOrigin,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let next = wanted.next.as_deref().and_then(local_path);
+    if user.is_some() {
+        return Ok(Redirect::to(next.unwrap_or("/dash")).into_response());
+    }
+    let token = FormToken::of(&headers);
+    let signup_open = dashboard.config().signup == SignUpMode::Open;
+    let page = LoginPage { csrf: &token.token, email: "", next, signup_open, error: None };
+    let mut response = html_with(StatusCode::OK, &page)?;
+    token.put(response.headers_mut(), &origin);
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+struct LoginForm {
+    email: String,
+    password: String,
+    next: Option<String>,
+}
+
+async fn submit(
+    State(dashboard): State<Dashboard>,
+    ClientAddr(ip): ClientAddr,
+    origin: RequestOrigin,
+    headers: HeaderMap,
+    form: Result<Form<LoginForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    let token = FormToken::of(&headers);
+    let email = form.email.trim();
+    let next = form.next.as_deref().and_then(local_path);
+    if let Err(wait) = dashboard.throttle().check(email, ip) {
+        return too_many(&token, email, next, wait);
+    }
+    match check_password(dashboard.db(), email, &form.password).await? {
+        Some(user) => {
+            dashboard.throttle().succeeded(email, ip);
+            let mut response = Redirect::to(next.unwrap_or("/dash")).into_response();
+            session::sign_in(&dashboard, &user.id, &headers, &origin, response.headers_mut()).await?;
+            Ok(response)
+        }
+        None => {
+            dashboard.throttle().failed(email, ip);
+            let error = Some("E-mail or password is wrong.".to_owned());
+            let signup_open = dashboard.config().signup == SignUpMode::Open;
+            let page = LoginPage { csrf: &token.token, email, next, signup_open, error };
+            html_with(StatusCode::UNAUTHORIZED, &page)
+        }
+    }
+}
+
+/// The form again, with how long to wait.
+pub(super) fn too_many(
+    token: &FormToken,
+    email: &str,
+    next: Option<&str>,
+    wait: Duration,
+) -> Result<Response, PageError> {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let words = match seconds {
+        0..=1 => "a second".to_owned(),
+        2..=90 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
+    };
+    let error = Some(format!("Too many tries. Wait {words}, then try again."));
+    let page = LoginPage { csrf: &token.token, email, next, signup_open: false, error };
+    let mut response = html_with(StatusCode::TOO_MANY_REQUESTS, &page)?;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    Ok(response)
+}

@@ -1,0 +1,13 @@
+//! One file a page: its routes, its form, its template.
+
+pub mod front;
+pub mod home;
+pub mod keys;
+pub mod login;
+pub mod login_link;
+pub mod logout;
+pub mod new_app;
+pub mod overview;
+pub mod settings;
+pub mod setup;
+pub mod signup;

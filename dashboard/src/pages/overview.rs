@@ -1,0 +1,51 @@
+//! `/dash/apps/{id}`: what the app uses, how clients reach it, and where to go next.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use tenancy::app::AppKey;
+
+use crate::client::Endpoint;
+use crate::error::PageError;
+use crate::page::{AppBar, Frame, Section, html};
+use crate::scope::CurrentApp;
+use crate::session::CurrentUser;
+use crate::{Dashboard, pages};
+
+pub(crate) fn routes() -> Router<Dashboard> {
+    Router::new().route("/dash/apps/{id}", get(show))
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    frame: Frame,
+    bar: AppBar,
+    key: AppKey,
+    endpoint: Endpoint,
+    created: String,
+}
+
+async fn show(
+    current: CurrentUser,
+    CurrentApp(app): CurrentApp,
+    State(dashboard): State<Dashboard>,
+    endpoint: Endpoint,
+) -> Result<Response, PageError> {
+    let key = pages::keys::oldest(&dashboard, &app).await?;
+    let created = day(app.created_ms);
+    html(&OverviewPage {
+        frame: Frame::new(&current),
+        bar: AppBar::new(&dashboard, &app, Section::Overview),
+        key,
+        endpoint,
+        created,
+    })
+}
+
+/// `24 November 2026`, UTC.
+pub(super) fn day(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map(|at| at.strftime("%-d %B %Y").to_string()).unwrap_or_default()
+}

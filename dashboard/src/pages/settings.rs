@@ -1,0 +1,211 @@
+//! `/dash/apps/{id}/settings`: name, client events, allowed origins, on and off, and the end of an app.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use serde::Deserialize;
+use tenancy::app::{App, AppChange, UpdateAppError};
+
+use super::new_app::NAME_SENTENCE;
+use crate::Dashboard;
+use crate::error::PageError;
+use crate::origins::{self, OriginsError};
+use crate::page::{AppBar, Frame, Section, count, html, html_with};
+use crate::scope::CurrentApp;
+use crate::session::CurrentUser;
+
+pub(crate) fn routes() -> Router<Dashboard> {
+    Router::new()
+        .route("/dash/apps/{id}/settings", get(show))
+        .route("/dash/apps/{id}/settings/name", post(rename))
+        .route("/dash/apps/{id}/settings/client-events", post(client_events))
+        .route("/dash/apps/{id}/settings/origins", post(allowed_origins))
+        .route("/dash/apps/{id}/settings/enabled", post(enabled))
+        .route("/dash/apps/{id}/delete", post(delete))
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    frame: Frame,
+    bar: AppBar,
+    done: Option<&'static str>,
+    connections: String,
+    name: String,
+    name_error: Option<&'static str>,
+    origins: String,
+    origins_error: Option<String>,
+    delete_error: Option<&'static str>,
+}
+
+impl SettingsPage {
+    fn new(current: &CurrentUser, dashboard: &Dashboard, app: &App) -> SettingsPage {
+        let bar = AppBar::new(dashboard, app, Section::Settings);
+        SettingsPage {
+            frame: Frame::new(current),
+            done: None,
+            connections: match bar.usage.0.connections {
+                0 => "No client is connected right now.".to_owned(),
+                1 => "1 client is connected right now.".to_owned(),
+                n => format!("{} clients are connected right now.", count(n)),
+            },
+            bar,
+            name: app.name.clone(),
+            name_error: None,
+            origins: app.allowed_origins.join("\n"),
+            origins_error: None,
+            delete_error: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Done {
+    done: Option<String>,
+}
+
+async fn show(
+    current: CurrentUser,
+    CurrentApp(app): CurrentApp,
+    State(dashboard): State<Dashboard>,
+    Query(query): Query<Done>,
+) -> Result<Response, PageError> {
+    let mut page = SettingsPage::new(&current, &dashboard, &app);
+    page.done = query.done.as_deref().and_then(|done| match done {
+        "name" => Some("Renamed."),
+        "events" if app.client_events => {
+            Some("Client events are on. New and open connections may send them.")
+        }
+        "events" => Some("Client events are off."),
+        "origins" if app.allowed_origins.is_empty() => Some("Saved. Every origin may connect."),
+        "origins" => Some("Saved. New connections from other origins are refused."),
+        "enabled" if app.enabled => Some("The app is enabled again."),
+        "enabled" => Some("The app is disabled. Its connections were closed."),
+        _ => None,
+    });
+    html(&page)
+}
+
+async fn save(
+    dashboard: &Dashboard,
+    app: &App,
+    change: AppChange,
+    done: &str,
+) -> Result<Result<Response, UpdateAppError>, PageError> {
+    match tenancy::app::update(dashboard.db(), &app.account_id, app.id, change).await {
+        Ok(Some(app)) => {
+            Ok(Ok(Redirect::to(&format!("/dash/apps/{}/settings?done={done}", app.id)).into_response()))
+        }
+        Ok(None) => Err(PageError::AppNotFound),
+        Err(UpdateAppError::Db(error)) => Err(error.into()),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+#[derive(Deserialize)]
+struct NameForm {
+    name: String,
+}
+
+async fn rename(
+    current: CurrentUser,
+    CurrentApp(app): CurrentApp,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<NameForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    let change = AppChange { name: Some(form.name.trim().to_owned()), ..AppChange::default() };
+    match save(&dashboard, &app, change, "name").await? {
+        Ok(response) => Ok(response),
+        Err(_) => {
+            let mut page = SettingsPage::new(&current, &dashboard, &app);
+            page.name = form.name;
+            page.name_error = Some(NAME_SENTENCE);
+            html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
+        }
+    }
+}
+
+/// A switch: a browser sends the field only when it's on.
+#[derive(Deserialize)]
+struct SwitchForm {
+    on: Option<String>,
+}
+
+async fn client_events(
+    CurrentApp(app): CurrentApp,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<SwitchForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    let change = AppChange { client_events: Some(form.on.is_some()), ..AppChange::default() };
+    save(&dashboard, &app, change, "events").await?.map_err(|_| PageError::BadForm)
+}
+
+async fn enabled(
+    CurrentApp(app): CurrentApp,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<SwitchForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    let change = AppChange { enabled: Some(form.on.is_some()), ..AppChange::default() };
+    save(&dashboard, &app, change, "enabled").await?.map_err(|_| PageError::BadForm)
+}
+
+#[derive(Deserialize)]
+struct OriginsForm {
+    origins: String,
+}
+
+async fn allowed_origins(
+    current: CurrentUser,
+    CurrentApp(app): CurrentApp,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<OriginsForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    let error = match origins::parse_list(&form.origins) {
+        Ok(list) => {
+            let change = AppChange { allowed_origins: Some(list), ..AppChange::default() };
+            match save(&dashboard, &app, change, "origins").await? {
+                Ok(response) => return Ok(response),
+                Err(_) => "The list could not be saved.".to_owned(),
+            }
+        }
+        Err(OriginsError::TooMany) => format!("At most {} origins.", origins::ORIGINS_MAX),
+        Err(OriginsError::Line(line, text)) => format!(
+            "Line {line}, “{text}”, is not an origin. Write scheme and host, such as https://shop.example, or a host such as *.shop.example; no path."
+        ),
+    };
+    let mut page = SettingsPage::new(&current, &dashboard, &app);
+    page.origins = form.origins;
+    page.origins_error = Some(error);
+    html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
+}
+
+#[derive(Deserialize)]
+struct DeleteForm {
+    confirm: String,
+}
+
+async fn delete(
+    current: CurrentUser,
+    CurrentApp(app): CurrentApp,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<DeleteForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    if form.confirm.trim() != app.name {
+        let mut page = SettingsPage::new(&current, &dashboard, &app);
+        page.delete_error = Some("That is not the app's name, so nothing was deleted.");
+        return html_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    }
+    if !tenancy::app::delete(dashboard.db(), &app.account_id, app.id).await? {
+        return Err(PageError::AppNotFound);
+    }
+    Ok(Redirect::to("/dash?deleted=1").into_response())
+}

@@ -1,0 +1,132 @@
+//! What the pages share: the database, the settings that pages show or obey, and the door to live numbers.
+//!
+//! It doesn't know the data plane: [`Live`] is implemented where both planes meet.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tenancy::app::App;
+use tenancy::db::Db;
+use tenancy::instance::SystemApp;
+use tenancy::plan::Plan;
+use tenancy::throttle::SignInThrottle;
+use tokio::sync::Mutex;
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignUpMode {
+    /// Anybody.
+    Open,
+    /// Only people with an invitation; nobody through the form.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
+/// The settings that pages show or obey.
+#[derive(Clone)]
+pub struct DashboardConfig {
+    /// The public address (`FANFARE_URL`); without it, the request's `Host` is used.
+    pub public_url: Option<String>,
+    /// Who may make an account.
+    pub signup: SignUpMode,
+    /// The plan of an account that signs up.
+    pub signup_plan: Plan,
+    /// Development mode: the one-time link signs a visitor from this machine in at once.
+    pub dev: bool,
+    /// The cluster of this node; offered first for new apps.
+    pub cluster: String,
+    /// Opens `/setup` while nobody exists; `None` means there is no such page.
+    pub setup_token: Option<String>,
+    /// Believe `X-Forwarded-Proto`.
+    pub trusted_proxies: bool,
+}
+
+impl fmt::Debug for DashboardConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DashboardConfig")
+            .field("public_url", &self.public_url)
+            .field("signup", &self.signup)
+            .field("dev", &self.dev)
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Numbers from the data plane.
+pub trait Live: Send + Sync + 'static {
+    /// What an app uses now and today, against its limits.
+    fn usage(&self, app: &App) -> AppUsage;
+}
+
+/// One app's use against its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppUsage {
+    /// Open connections now.
+    pub connections: u64,
+    /// Most connections at once; `None` is no limit.
+    pub connections_max: Option<u64>,
+    /// Messages counted since midnight UTC.
+    pub messages_today: u64,
+    /// Most messages a day; `None` is no limit.
+    pub messages_max: Option<u64>,
+    /// When the day's count starts again, in ms since the epoch.
+    pub resets_ms: i64,
+}
+
+struct Shared {
+    db: Db,
+    config: DashboardConfig,
+    live: Arc<dyn Live>,
+    system: SystemApp,
+    throttle: SignInThrottle,
+    setup: Mutex<()>,
+}
+
+/// The state of every page. Cloning is cheap.
+#[derive(Clone)]
+pub struct Dashboard(Arc<Shared>);
+
+impl fmt::Debug for Dashboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dashboard").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+impl Dashboard {
+    /// Pages over this database. `system` signs the console's own subscriptions.
+    pub fn new(db: Db, config: DashboardConfig, live: Arc<dyn Live>, system: SystemApp) -> Dashboard {
+        let throttle = SignInThrottle::new();
+        Dashboard(Arc::new(Shared { db, config, live, system, throttle, setup: Mutex::new(()) }))
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &DashboardConfig {
+        &self.0.config
+    }
+
+    /// The hidden app whose channels carry the console's rows.
+    pub fn system(&self) -> &SystemApp {
+        &self.0.system
+    }
+
+    /// What an app uses now and today.
+    pub fn usage(&self, app: &App) -> AppUsage {
+        self.0.live.usage(app)
+    }
+
+    /// The brake on password guessing.
+    pub(crate) fn throttle(&self) -> &SignInThrottle {
+        &self.0.throttle
+    }
+
+    /// Held while the first owner is made, so that two requests at once can't make two.
+    pub(crate) fn setup_lock(&self) -> &Mutex<()> {
+        &self.0.setup
+    }
+}
