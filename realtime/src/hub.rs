@@ -22,10 +22,12 @@ static NEXT_CHANNEL_ID: AtomicU64 = AtomicU64::new(1);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ChannelId(pub(crate) u64);
 
+type Stripe = Mutex<HashMap<Arc<str>, Channel>>;
+
 /// The channels of one app on this node.
 #[derive(Debug)]
 pub struct Channels {
-    stripes: Box<[Mutex<HashMap<Arc<str>, Channel>>; STRIPES]>,
+    stripes: Box<[Stripe; STRIPES]>,
     hasher: std::hash::RandomState,
 }
 
@@ -105,7 +107,7 @@ impl Channel {
 }
 
 impl Channels {
-    fn stripe(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Channel>> {
+    fn stripe(&self, name: &str) -> &Stripe {
         &self.stripes[self.hasher.hash_one(name) as usize & (STRIPES - 1)]
     }
 

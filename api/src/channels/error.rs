@@ -1,0 +1,73 @@
+//! Facts become statuses and sentences here. Bodies are short plain text: SDKs print them as they are.
+
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use protocol::limits::{BATCH_EVENTS_MAX, CHANNELS_PER_PUBLISH_MAX, EVENT_DATA_BYTES_MAX};
+use realtime::publish::PublishError;
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> ApiError {
+        ApiError { status, text: text.into() }
+    }
+
+    pub(crate) fn bad_request(text: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    pub(crate) fn unauthorized(text: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::UNAUTHORIZED, text)
+    }
+
+    pub(crate) fn data_too_large(bytes: usize, event: &str) -> ApiError {
+        let text = format!(
+            "The data content of this event exceeds the allowed maximum ({EVENT_DATA_BYTES_MAX} bytes): {event} has {bytes} bytes"
+        );
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    pub(crate) fn too_many_channels(n: usize) -> ApiError {
+        ApiError::bad_request(format!(
+            "Too many channels: {n} given, at most {CHANNELS_PER_PUBLISH_MAX} are allowed in one request"
+        ))
+    }
+
+    pub(crate) fn batch_too_large(n: usize) -> ApiError {
+        ApiError::bad_request(format!(
+            "Batch too large: {n} events given, at most {BATCH_EVENTS_MAX} are allowed"
+        ))
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> ApiError {
+        match error {
+            PublishError::OverMessageQuota { used, limit, resets_ms } => ApiError::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "Over quota: {used} of {limit} messages of today are used; publishing goes on at 00:00 UTC ({resets_ms} ms since the epoch) or with a larger plan"
+                ),
+            ),
+            PublishError::Overloaded => ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server is overloaded: nothing was published, try again",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.text + "\n").into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

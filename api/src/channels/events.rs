@@ -1,0 +1,158 @@
+//! `POST events` and `POST batch_events`.
+
+use std::borrow::Cow;
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header;
+use protocol::channel::{Access, ChannelName};
+use protocol::event::check_published;
+use protocol::http_api::{BatchBody, EventBody};
+use protocol::json::{data_text, depth_within};
+use protocol::limits::{BATCH_EVENTS_MAX, CHANNELS_PER_PUBLISH_MAX, EVENT_DATA_BYTES_MAX, JSON_DEPTH_MAX};
+use protocol::socket_id::SocketId;
+use realtime::Node;
+use realtime::publish::Publication;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::error::ApiError;
+use super::query::{Attributes, describe};
+use super::signed::Signed;
+
+/// An event that passed all checks.
+struct Event<'a> {
+    name: &'a str,
+    data: &'a RawValue,
+    channels: Vec<&'a str>,
+    exclude: Option<SocketId>,
+    info: Attributes,
+}
+
+pub(super) async fn publish(
+    State(node): State<Node>,
+    Path(app_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let signed = Signed::read(node, &app_id, request).await?;
+    let answer = publish_one(&signed).await;
+    answer.map_err(|error| signed.refuse(error, None))
+}
+
+async fn publish_one(signed: &Signed) -> Result<Response, ApiError> {
+    let body: EventBody<'_> = parse(&signed.body)?;
+    let event = check(&body)?;
+    send(signed, &event).await?;
+    if event.info.is_empty() {
+        return Ok(json_response("{}"));
+    }
+    let channels: Map<String, Value> = event
+        .channels
+        .iter()
+        .map(|name| ((*name).to_owned(), describe(&signed.app, name, event.info)))
+        .collect();
+    Ok(json_response(json!({ "channels": channels }).to_string()))
+}
+
+pub(super) async fn publish_batch(
+    State(node): State<Node>,
+    Path(app_id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let signed = Signed::read(node, &app_id, request).await?;
+    let answer = publish_all(&signed).await;
+    answer.map_err(|error| signed.refuse(error, None))
+}
+
+async fn publish_all(signed: &Signed) -> Result<Response, ApiError> {
+    let body: BatchBody<'_> = parse(&signed.body)?;
+    if body.batch.len() > BATCH_EVENTS_MAX {
+        return Err(ApiError::batch_too_large(body.batch.len()));
+    }
+    // All are checked before the first goes out.
+    let events = body.batch.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+    for event in &events {
+        send(signed, event).await?;
+    }
+    if events.iter().all(|e| e.info.is_empty()) {
+        return Ok(json_response("{}"));
+    }
+    let each: Vec<Value> = events
+        .iter()
+        .map(|e| e.channels.first().map_or_else(|| json!({}), |name| describe(&signed.app, name, e.info)))
+        .collect();
+    Ok(json_response(json!({ "batch": each }).to_string()))
+}
+
+async fn send(signed: &Signed, event: &Event<'_>) -> Result<(), ApiError> {
+    let publication = Publication {
+        channels: &event.channels,
+        event: event.name,
+        data: event.data,
+        exclude: event.exclude,
+        origin: signed.origin(),
+    };
+    signed.node.publish(&signed.app, &publication).await?;
+    if !event.info.is_empty() {
+        signed.node.charge_read(&signed.app);
+    }
+    Ok(())
+}
+
+pub(super) fn json_response(body: impl Into<Cow<'static, str>>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body.into().into_owned()).into_response()
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let text =
+        std::str::from_utf8(body).map_err(|_| ApiError::bad_request("Invalid body: it is not UTF-8"))?;
+    if !depth_within(text, JSON_DEPTH_MAX) {
+        return Err(ApiError::bad_request(format!(
+            "Invalid JSON: nested deeper than {JSON_DEPTH_MAX} levels"
+        )));
+    }
+    serde_json::from_str(text).map_err(|error| ApiError::bad_request(format!("Invalid JSON body: {error}")))
+}
+
+fn check<'a>(body: &'a EventBody<'a>) -> Result<Event<'a>, ApiError> {
+    let name = body.name.as_deref().ok_or_else(|| ApiError::bad_request("Missing parameter: name"))?;
+    check_published(name).map_err(|e| ApiError::bad_request(format!("Invalid event name: {e}")))?;
+    let data = body.data.ok_or_else(|| ApiError::bad_request("Missing parameter: data"))?;
+    // Escapes only make text longer, so a literal that is short enough needs no decoding.
+    if data.get().len() > EVENT_DATA_BYTES_MAX {
+        let bytes = data_text(data).len();
+        if bytes > EVENT_DATA_BYTES_MAX {
+            return Err(ApiError::data_too_large(bytes, name));
+        }
+    }
+    let mut channels: Vec<&str> = Vec::new();
+    for channel in body.channel.iter().chain(body.channels.iter().flatten()) {
+        if !channels.contains(&&**channel) {
+            channels.push(channel);
+        }
+    }
+    if channels.is_empty() {
+        return Err(ApiError::bad_request("Missing parameter: channels"));
+    }
+    if channels.len() > CHANNELS_PER_PUBLISH_MAX {
+        return Err(ApiError::too_many_channels(channels.len()));
+    }
+    for channel in &channels {
+        let checked = ChannelName::parse(channel).map_err(|e| {
+            let (shown, _) = protocol::json::clip(channel, 80);
+            ApiError::bad_request(format!("Invalid channel name {shown:?}: {e}"))
+        })?;
+        if checked.kind().access == Access::Encrypted && channels.len() > 1 {
+            return Err(ApiError::bad_request("An event for an encrypted channel can have one channel only"));
+        }
+    }
+    let exclude = match body.socket_id.as_deref() {
+        None => None,
+        Some(id) => Some(
+            SocketId::parse(id)
+                .ok_or_else(|| ApiError::bad_request("Invalid socket_id: expected digits.digits"))?,
+        ),
+    };
+    let info = Attributes::parse(body.info.as_deref().unwrap_or_default())?;
+    Ok(Event { name, data, channels, exclude, info })
+}

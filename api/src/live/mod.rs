@@ -1,0 +1,144 @@
+//! The data plane as a signed-in person may see it: console rows (back-fill and stream) and the doctor's unknown keys. The
+//! one module that sees both planes; an app is only ever found through the person's account.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::stream::{self, Stream};
+use http::{HeaderMap, StatusCode, header};
+use realtime::Node;
+use realtime::app::App;
+use realtime::console::{mask_ip, stat};
+use realtime::ws::PeerAddr;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tenancy::db::Db;
+
+/// Rows in one back-fill.
+const PAGE_ROWS_MAX: usize = 1_000;
+/// The stream looks for new rows this often.
+const STREAM_INTERVAL: Duration = Duration::from_millis(100);
+/// Name of the dashboard's session cookie.
+const SESSION_COOKIE: &str = "fanfare_session";
+
+/// What the routes need.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The data plane.
+    pub node: Node,
+    /// Who owns what.
+    pub db: Db,
+}
+
+/// Routes below `/v1`.
+pub fn router(live: Live) -> Router {
+    Router::new()
+        .route("/v1/apps/{id}/events", get(events))
+        .route("/v1/apps/{id}/events/stream", get(events_stream))
+        .route("/v1/apps/{id}/doctor", get(doctor))
+        .layer(axum::middleware::map_response(|mut response: Response| async move {
+            response.headers_mut().insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+            response
+        }))
+        .with_state(live)
+}
+
+struct LiveError(StatusCode, &'static str, &'static str);
+
+impl IntoResponse for LiveError {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": { "code": self.1, "message": self.2 } }))).into_response()
+    }
+}
+
+const UNAUTHORIZED: LiveError = LiveError(StatusCode::UNAUTHORIZED, "unauthorized", "Sign in first.");
+const NOT_FOUND: LiveError =
+    LiveError(StatusCode::NOT_FOUND, "not_found", "There is no such app in your account.");
+const UNAVAILABLE: LiveError =
+    LiveError(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Storage can't be reached, try again.");
+
+/// The app, if the request's session belongs to its account.
+async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Arc<App>, LiveError> {
+    let cookies =
+        headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
+    let token = cookies.filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == SESSION_COOKIE);
+    let (_, token) = token.ok_or(UNAUTHORIZED)?;
+    let session =
+        tenancy::session::find(&live.db, token).await.map_err(|_| UNAVAILABLE)?.ok_or(UNAUTHORIZED)?;
+    let id: u64 = id.parse().map_err(|_| NOT_FOUND)?;
+    tenancy::app::find(&live.db, &session.account.id, id).await.map_err(|_| UNAVAILABLE)?.ok_or(NOT_FOUND)?;
+    live.node.apps().find_by_id(id).await.map_err(|_| UNAVAILABLE)?.ok_or(NOT_FOUND)
+}
+
+#[derive(Deserialize)]
+struct PageQuery {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+async fn events(
+    State(live): State<Live>,
+    Path(id): Path<String>,
+    Query(query): Query<PageQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, LiveError> {
+    let app = own_app(&live, &headers, &id).await?;
+    let page = app.console.after(query.after.as_deref(), query.limit.unwrap_or(200).clamp(1, PAGE_ROWS_MAX));
+    Ok(Json(json!({ "rows": page.rows, "cursor": page.cursor, "lost": page.lost, "stat": stat(&app) })))
+}
+
+async fn events_stream(
+    State(live): State<Live>,
+    Path(id): Path<String>,
+    Query(query): Query<PageQuery>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, LiveError> {
+    let app = own_app(&live, &headers, &id).await?;
+    let resumed = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let cursor = resumed.or(query.after).unwrap_or_else(|| app.console.after(None, 1).cursor);
+    let start = (app, cursor, None::<Value>, 0u32, live.node.name().clone());
+    let events = stream::unfold(start, |(app, mut cursor, mut last_stat, mut rounds, node)| async move {
+        loop {
+            if rounds.is_multiple_of(10) {
+                let now = stat(&app);
+                if last_stat.as_ref() != Some(&now) {
+                    last_stat = Some(now.clone());
+                    let event = Event::default().event("stat").data(now.to_string());
+                    return Some((Ok(event), (app, cursor, last_stat, rounds + 1, node)));
+                }
+            }
+            rounds = rounds.wrapping_add(1);
+            let page = app.console.after(Some(&cursor), 50);
+            if !page.rows.is_empty() {
+                cursor = page.cursor.clone();
+                let data = json!({ "node": &*node, "rows": page.rows, "dropped": {}, "totals": {}, "lost": page.lost });
+                let event = Event::default().event("batch").id(page.cursor).data(data.to_string());
+                return Some((Ok(event), (app, cursor, last_stat, rounds, node)));
+            }
+            tokio::time::sleep(STREAM_INTERVAL).await;
+        }
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+async fn doctor(
+    State(live): State<Live>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, LiveError> {
+    own_app(&live, request.headers(), &id).await?;
+    let viewer = request.extensions().get::<PeerAddr>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |p| p.0);
+    let attempts = live.node.unknown_keys().recent(|attempt| attempt.ip == viewer);
+    let keys: Vec<Value> = attempts
+        .iter()
+        .map(|a| json!({ "ts": a.ts, "key": a.key, "ip": mask_ip(a.ip), "sdk": a.sdk }))
+        .collect();
+    Ok(Json(json!({ "unknown_keys": keys })))
+}

@@ -1,0 +1,323 @@
+//! Settings: flags over `FANFARE_*` over `fanfare.toml` over defaults. The only place that reads the environment.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use dashboard::SignUpMode;
+
+/// One setting's name, default and meaning. Shown by `config print`, documented in docs/CONFIG.md.
+#[derive(Debug)]
+pub struct Setting {
+    /// As in `fanfare.toml`; `FANFARE_` and upper case make the environment variable.
+    pub name: &'static str,
+    /// Used when nothing else is said; empty means unset.
+    pub default: &'static str,
+    /// Never printed.
+    pub secret: bool,
+    /// One sentence.
+    pub meaning: &'static str,
+}
+
+const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { name, default, secret: false, meaning }
+}
+
+const fn secret(name: &'static str, meaning: &'static str) -> Setting {
+    Setting { name, default: "", secret: true, meaning }
+}
+
+/// Every setting there is.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "listen",
+        "0.0.0.0:6001",
+        "Address of the one public port; `fanfare dev` listens on 127.0.0.1:6001.",
+    ),
+    setting("url", "", "Public address, such as https://ws.example.com; unset: the request's Host."),
+    setting("data_dir", "./data", "Folder of the SQLite file and generated secrets."),
+    setting("database_url", "", "Where accounts and apps are; unset: SQLite in the data folder."),
+    setting("cluster", "local", "This node's region: local or a code such as mt1, eu, us2."),
+    setting("workers", "", "Threads of the data plane; unset: number of cores."),
+    setting("app_id", "", "Id of one static app on the plan unlimited; needs app_key and app_secret too."),
+    setting("app_key", "", "Key of the static app."),
+    secret("app_secret", "Secret of the static app."),
+    setting("signup", "closed", "Who may make an account: open, invite or closed; `fanfare dev`: open."),
+    setting("admin_email", "", "E-mail of the first owner, made at start if nobody exists."),
+    secret("admin_password", "Password of the first owner."),
+    setting(
+        "trust_proxy",
+        "false",
+        "Believe X-Forwarded-For and X-Forwarded-Proto; true only behind an own proxy.",
+    ),
+    setting("drain_seconds", "5", "On SIGTERM, sockets are closed over this time with 4200."),
+    setting("log", "info", "Filter of log lines, as of tracing."),
+    setting("log_format", "text", "text or json."),
+];
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Command line.
+    Flag,
+    /// `FANFARE_*`.
+    Environment,
+    /// `fanfare.toml`.
+    File,
+    /// Built in.
+    Default,
+}
+
+/// All settings as text with their sources.
+#[derive(Clone, Debug)]
+pub struct Raw(BTreeMap<&'static str, (String, Source)>);
+
+/// Settings as the server uses them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the public port.
+    pub listen: SocketAddr,
+    /// Public address.
+    pub url: Option<String>,
+    /// Folder of data and secrets.
+    pub data_dir: PathBuf,
+    /// Database.
+    pub database_url: String,
+    /// Region.
+    pub cluster: String,
+    /// Threads of the data plane.
+    pub workers: usize,
+    /// Id, key and secret of the static app.
+    pub static_app: Option<StaticApp>,
+    /// Who may make an account.
+    pub signup: SignUpMode,
+    /// E-mail and password of the first owner.
+    pub admin: Option<(String, realtime::app::Secret)>,
+    /// Believe forwarded headers.
+    pub trust_proxy: bool,
+    /// Length of a drain.
+    pub drain: std::time::Duration,
+    /// Development mode.
+    pub dev: bool,
+    /// Log filter.
+    pub log: String,
+    /// JSON log lines.
+    pub log_json: bool,
+}
+
+/// An app that lives in settings only.
+#[derive(Clone, Debug)]
+pub struct StaticApp {
+    /// Decimal.
+    pub id: u64,
+    /// Public half.
+    pub key: String,
+    /// Secret half.
+    pub secret: realtime::app::Secret,
+}
+
+impl Raw {
+    /// Collects the settings. `flags` come from the command line; `dev` changes two defaults.
+    pub fn load(flags: &[(&'static str, Option<String>)], dev: bool) -> anyhow::Result<Raw> {
+        Raw::from_parts(flags, dev, |name| std::env::var(name).ok(), read_file()?)
+    }
+
+    fn from_parts(
+        flags: &[(&'static str, Option<String>)],
+        dev: bool,
+        env: impl Fn(&str) -> Option<String>,
+        file: toml::Table,
+    ) -> anyhow::Result<Raw> {
+        for key in file.keys() {
+            if !SETTINGS.iter().any(|s| s.name == key) {
+                let near = SETTINGS
+                    .iter()
+                    .map(|s| s.name)
+                    .min_by_key(|name| distance(name, key))
+                    .unwrap_or_default();
+                bail!("fanfare.toml: unknown setting `{key}`; did you mean `{near}`?");
+            }
+        }
+        let mut values = BTreeMap::new();
+        for setting in SETTINGS {
+            let flag = flags.iter().find(|(name, _)| *name == setting.name).and_then(|(_, v)| v.clone());
+            let env = || env(&format!("FANFARE_{}", setting.name.to_uppercase())).filter(|v| !v.is_empty());
+            let file =
+                || file.get(setting.name).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+            let default = match (dev, setting.name) {
+                (true, "listen") => "127.0.0.1:6001",
+                (true, "signup") => "open",
+                (true, "drain_seconds") => "0",
+                _ => setting.default,
+            };
+            let value = flag
+                .map(|v| (v, Source::Flag))
+                .or_else(|| env().map(|v| (v, Source::Environment)))
+                .or_else(|| file().map(|v| (v, Source::File)))
+                .unwrap_or_else(|| (default.to_owned(), Source::Default));
+            values.insert(setting.name, value);
+        }
+        Ok(Raw(values))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|(v, _)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// The settings as a TOML file with each value's source; secrets hidden.
+    pub fn print(&self) -> String {
+        let lines = SETTINGS.iter().map(|setting| {
+            let (value, source) = &self.0[setting.name];
+            let shown = match (value.is_empty(), setting.secret) {
+                (true, _) => "unset".to_owned(),
+                (false, true) => "\"…\"".to_owned(),
+                (false, false) => format!("{value:?}"),
+            };
+            let source = match source {
+                Source::Flag => "command line".to_owned(),
+                Source::Environment => format!("FANFARE_{}", setting.name.to_uppercase()),
+                Source::File => "fanfare.toml".to_owned(),
+                Source::Default => "default".to_owned(),
+            };
+            let comment = if value.is_empty() { "# " } else { "" };
+            format!("{comment}{} = {shown}  # {source}: {}\n", setting.name, setting.meaning)
+        });
+        lines.collect()
+    }
+
+    /// Checks the values; an error names the setting.
+    pub fn check(&self, dev: bool) -> anyhow::Result<Config> {
+        let data_dir = PathBuf::from(self.get("data_dir").unwrap_or("./data"));
+        let static_app = match (self.get("app_id"), self.get("app_key"), self.get("app_secret")) {
+            (None, None, None) => None,
+            (Some(id), Some(key), Some(secret)) => Some(StaticApp {
+                id: id
+                    .parse()
+                    .ok()
+                    .filter(|id| *id > 1)
+                    .context("app_id must be a decimal number above 1")?,
+                key: key.to_owned(),
+                secret: realtime::app::Secret::new(secret),
+            }),
+            _ => bail!("app_id, app_key and app_secret belong together: set all three or none"),
+        };
+        let admin = match (self.get("admin_email"), self.get("admin_password")) {
+            (None, None) => None,
+            (Some(email), Some(password)) => Some((email.to_owned(), realtime::app::Secret::new(password))),
+            _ => bail!("admin_email and admin_password belong together"),
+        };
+        let url = self.get("url").map(|u| u.trim_end_matches('/').to_owned());
+        if let Some(url) = &url
+            && dashboard::Endpoint::parse(url).is_none()
+        {
+            bail!("url must look like https://host or http://host:port, it is {url:?}");
+        }
+        let number = |name: &str| {
+            self.get(name)
+                .map(|v| v.parse::<u64>().with_context(|| format!("{name} must be a number, it is {v:?}")))
+                .transpose()
+        };
+        Ok(Config {
+            listen: self
+                .get("listen")
+                .unwrap_or_default()
+                .parse()
+                .context("listen must be an address and port, such as 0.0.0.0:6001")?,
+            url,
+            database_url: self
+                .get("database_url")
+                .map_or_else(|| format!("sqlite:{}", data_dir.join("fanfare.db").display()), str::to_owned),
+            data_dir,
+            cluster: self.get("cluster").unwrap_or("local").to_owned(),
+            workers: match number("workers")? {
+                Some(0) => bail!("workers must be at least 1"),
+                Some(n) => n.min(256) as usize,
+                None => std::thread::available_parallelism().map_or(1, usize::from),
+            },
+            static_app,
+            signup: match self.get("signup") {
+                Some("open") => SignUpMode::Open,
+                Some("invite") => SignUpMode::Invite,
+                Some("closed") | None => SignUpMode::Closed,
+                Some(other) => bail!("signup must be open, invite or closed, it is {other:?}"),
+            },
+            admin,
+            trust_proxy: match self.get("trust_proxy") {
+                Some("true" | "1") => true,
+                Some("false" | "0") | None => false,
+                Some(other) => bail!("trust_proxy must be true or false, it is {other:?}"),
+            },
+            drain: std::time::Duration::from_secs(number("drain_seconds")?.unwrap_or(5)),
+            dev,
+            log: self.get("log").unwrap_or("info").to_owned(),
+            log_json: match self.get("log_format") {
+                Some("json") => true,
+                Some("text") | None => false,
+                Some(other) => bail!("log_format must be text or json, it is {other:?}"),
+            },
+        })
+    }
+}
+
+fn read_file() -> anyhow::Result<toml::Table> {
+    match std::fs::read_to_string("fanfare.toml") {
+        Ok(text) => text.parse().context("fanfare.toml is not valid TOML"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(toml::Table::new()),
+        Err(error) => Err(error).context("fanfare.toml can't be read"),
+    }
+}
+
+/// Characters that two names don't share, roughly: enough to guess what was meant.
+fn distance(a: &str, b: &str) -> usize {
+    let missing = |x: &str, y: &str| x.chars().filter(|c| !y.contains(*c)).count();
+    missing(a, b) + missing(b, a) + a.len().abs_diff(b.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(
+        flags: &[(&'static str, Option<String>)],
+        env: &[(&str, &str)],
+        file: &str,
+    ) -> anyhow::Result<Raw> {
+        let env = |name: &str| env.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned());
+        Raw::from_parts(flags, false, env, file.parse().unwrap())
+    }
+
+    #[test]
+    fn flags_beat_the_environment_and_the_environment_beats_the_file() {
+        let file = "cluster = \"eu\"\nworkers = 3\nlog = \"debug\"";
+        let env = [("FANFARE_CLUSTER", "us2"), ("FANFARE_LOG", "warn")];
+        let config = load(&[("log", Some("error".into()))], &env, file).unwrap().check(false).unwrap();
+        assert_eq!((&*config.cluster, config.workers, &*config.log), ("us2", 3, "error"));
+    }
+
+    #[test]
+    fn unknown_and_wrong_settings_are_named() {
+        let error = load(&[], &[], "clustr = \"eu\"").unwrap_err().to_string();
+        assert!(error.contains("`clustr`") && error.contains("`cluster`"), "{error}");
+        for (env, part) in [
+            (("FANFARE_WORKERS", "x"), "workers"),
+            (("FANFARE_WORKERS", "0"), "workers"),
+            (("FANFARE_LISTEN", "here"), "listen"),
+            (("FANFARE_SIGNUP", "maybe"), "signup"),
+            (("FANFARE_APP_ID", "7"), "app_id"),
+            (("FANFARE_ADMIN_EMAIL", "a@b.c"), "admin_email"),
+            (("FANFARE_URL", "ftp://x"), "url"),
+        ] {
+            let error = load(&[], &[env], "").unwrap().check(false).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let env = [("FANFARE_APP_SECRET", "hush-hush"), ("FANFARE_ADMIN_PASSWORD", "hush-hush")];
+        let raw = load(&[], &env, "").unwrap();
+        assert!(!raw.print().contains("hush"));
+        assert!(raw.print().contains("FANFARE_APP_SECRET"));
+    }
+}

@@ -1,0 +1,60 @@
+//! `fanfare dev`: no setting, no other process. Makes an owner and an app at its first start, prints where to go and what to
+//! paste.
+
+use tenancy::app::{App, AppKey, NewApp};
+use tenancy::db::Db;
+
+use crate::operator;
+use crate::serve::{Running, reachable};
+
+/// E-mail of the owner that `dev` makes. It signs in by the printed link.
+const OWNER: &str = "owner@localhost";
+
+/// Sees to an owner and an app, and prints the sign-in address and the `.env` block.
+pub(crate) async fn greet(running: &Running, cluster: &str, url: Option<&str>) -> anyhow::Result<()> {
+    let db = &running.db;
+    let (user, account) = match tenancy::user::first_owner(db).await? {
+        Some(owner) => owner,
+        None => operator::make_owner(db, OWNER, &operator::random_hex()).await?,
+    };
+    let (app, key) = first_app(db, &account.id, cluster).await?;
+    let token = tenancy::login_token::issue(db, &user.id).await?;
+    let base = url.map_or_else(
+        || format!("http://{}", reachable(running.address().unwrap_or(([127, 0, 0, 1], 6001).into()))),
+        str::to_owned,
+    );
+    let block = match dashboard::Endpoint::parse(&base) {
+        Some(endpoint) => operator::env_block(&app, &key, &endpoint, "laravel")?,
+        None => String::new(),
+    };
+    println!("\n  fanfare {} · listening on {base}\n", env!("CARGO_PKG_VERSION"));
+    println!("  Dashboard   {base}/login/link?token={token}");
+    println!("              (signs you in once, valid for 30 minutes)\n");
+    println!("  App         {} \"{}\" · paste into .env:\n", app.id, app.name);
+    for line in block.lines() {
+        println!("{line}");
+    }
+    println!();
+    Ok(())
+}
+
+async fn first_app(
+    db: &Db,
+    account: &tenancy::account::AccountId,
+    cluster: &str,
+) -> anyhow::Result<(App, AppKey)> {
+    if let Some(app) = tenancy::app::list(db, account).await?.into_iter().min_by_key(|app| app.id) {
+        return operator::find(db, app.id).await;
+    }
+    let new = NewApp {
+        name: "My first app",
+        cluster,
+        id: None,
+        key: None,
+        secret: None,
+        plan: None,
+        connections_max: None,
+        client_events: true,
+    };
+    Ok(tenancy::app::create(db, account, new).await?)
+}

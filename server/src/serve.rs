@@ -1,0 +1,160 @@
+//! The boot script: settings → logs → storage → node → routes → port → drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use dashboard::{Dashboard, DashboardConfig};
+use http::StatusCode;
+use realtime::{Node, NodeConfig};
+use tenancy::db::Db;
+use tenancy::plan::Plan;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::accept::{self, Door};
+use crate::config::Config;
+use crate::{operator, wiring};
+
+/// A server that is listening.
+#[derive(Debug)]
+pub struct Running {
+    /// The data plane.
+    pub node: Node,
+    /// Accounts and apps.
+    pub db: Db,
+    listener: TcpListener,
+    door: Door,
+    drain: Duration,
+}
+
+/// Opens storage and brings its schema up to date.
+pub async fn open_db(config: &Config) -> anyhow::Result<Db> {
+    let db = Db::connect(&config.database_url).await.with_context(|| {
+        format!("the database {} can't be opened", without_password(&config.database_url))
+    })?;
+    db.migrate().await.context("the database's schema can't be brought up to date")?;
+    Ok(db)
+}
+
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// Starts everything short of accepting connections.
+pub async fn start(config: &Config) -> anyhow::Result<Running> {
+    let db = open_db(config).await?;
+    operator::first_owner_from_settings(&db, config).await?;
+    let system = tenancy::instance::system_app(&db).await?;
+    let setup_token = match tenancy::instance::setup_done(&db).await? {
+        true => None,
+        false => Some(operator::setup_token(config)?),
+    };
+    // Read before the node loads its first app: what changes in between is then seen twice, not missed.
+    let seq = tenancy::changes::last(&db).await?;
+    let source = wiring::Source {
+        db: db.clone(),
+        system: system.clone(),
+        static_app: config.static_app.clone(),
+        cluster: config.cluster.clone(),
+    };
+    let node_config = NodeConfig { workers: config.workers, cluster: config.cluster.as_str().into() };
+    let node = Node::start(node_config, Arc::new(source), Arc::new(wiring::Sink(db.clone()))).await?;
+    for app in tenancy::app::list_all(&db).await?.iter().take(1_000) {
+        node.apps().find_by_id(app.id).await?;
+    }
+    tokio::spawn(wiring::follow(db.clone(), node.clone(), seq));
+    let listener =
+        accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;
+    let pages = DashboardConfig {
+        public_url: config.url.clone(),
+        signup: config.signup,
+        signup_plan: Plan::Sandbox,
+        dev: config.dev,
+        cluster: config.cluster.clone(),
+        setup_token: setup_token.clone(),
+        trusted_proxies: config.trust_proxy,
+    };
+    if let Some(token) = setup_token.filter(|_| !config.dev) {
+        let base =
+            config.url.clone().unwrap_or_else(|| format!("http://{}", reachable(listener.local_addr()?)));
+        tracing::info!("nobody has an account yet: make the first owner at {base}/setup?token={token}");
+    }
+    let dashboard = Dashboard::new(db.clone(), pages, Arc::new(wiring::LiveNumbers(node.clone())), system);
+    let router = routes(&node, &db, dashboard);
+    let door = Door { router, node: node.clone(), trust_proxy: config.trust_proxy };
+    Ok(Running { node, db, listener, door, drain: config.drain })
+}
+
+fn routes(node: &Node, db: &Db, dashboard: Dashboard) -> Router {
+    let health = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state((node.clone(), db.clone()));
+    Router::new()
+        .merge(realtime::ws::router(node.clone()))
+        .merge(api::channels::router(node.clone()))
+        .merge(api::live::router(api::live::Live { node: node.clone(), db: db.clone() }))
+        .merge(health)
+        .merge(dashboard::router(dashboard))
+        .fallback(async || dashboard::not_found())
+}
+
+async fn ready(State((node, db)): State<(Node, Db)>) -> (StatusCode, &'static str) {
+    if node.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    match db.ping().await {
+        Ok(()) => (StatusCode::OK, "ready\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database can't be reached\n"),
+    }
+}
+
+/// An address that a browser on this machine can open.
+pub fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts connections until `stop` resolves, then goes away politely.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (end, ended) = watch::channel(false);
+        let accepting = tokio::spawn(accept::run(self.listener, self.door, ended));
+        stop.await;
+        tracing::info!("going away: no new connections, open ones are told to reconnect");
+        let _ = end.send(true);
+        let _ = accepting.await;
+        self.node.drain(self.drain).await;
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(term), Ok(int)) => (term, int),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "signals can't be received");
+            return std::future::pending().await;
+        }
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

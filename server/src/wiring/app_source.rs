@@ -1,0 +1,132 @@
+//! Apps for the data plane: from storage, from settings (the static app), and the dashboard's own.
+
+use std::sync::Arc;
+
+use realtime::app::{AppSnapshot, KeyPair, Limits, Secret};
+use realtime::apps::{AppRecord, AppSource, SourceError};
+use realtime::node::SYSTEM_APP_ID;
+use realtime::usage::BoxFuture;
+use tenancy::app::NodeView;
+use tenancy::db::{Db, DbError};
+use tenancy::instance::SystemApp;
+
+use crate::config::StaticApp;
+
+/// Where a node's apps come from.
+#[derive(Debug)]
+pub struct Source {
+    /// Accounts and apps.
+    pub db: Db,
+    /// The dashboard's own app.
+    pub system: SystemApp,
+    /// An app out of the settings.
+    pub static_app: Option<StaticApp>,
+    /// This node's region.
+    pub cluster: String,
+}
+
+const NO_LIMITS: Limits = Limits {
+    connections_max: None,
+    app_connections_max: None,
+    messages_per_day_max: None,
+    presence_members_max: tenancy::limits::PRESENCE_MEMBERS_MAX_UNLIMITED,
+};
+
+fn unreachable_store(error: DbError) -> SourceError {
+    SourceError(error.to_string())
+}
+
+/// Days since the epoch, UTC.
+pub(super) fn today() -> u32 {
+    (tenancy::now_ms() / 86_400_000) as u32
+}
+
+impl Source {
+    fn built_in(&self, id: u64, name: &str, key: &str, secret: &str, internal: bool) -> AppRecord {
+        let snapshot = AppSnapshot {
+            id,
+            name: name.into(),
+            cluster: self.cluster.as_str().into(),
+            enabled: true,
+            client_events: !internal,
+            allowed_origins: Vec::new(),
+            keys: vec![KeyPair { key: key.into(), secret: Secret::new(secret) }],
+            limits: NO_LIMITS,
+            meter_scope: format!("app:{id}").into(),
+            internal,
+            version: 0,
+        };
+        AppRecord { snapshot, day: today(), scope_messages: 0, app_messages: 0 }
+    }
+
+    fn system_record(&self) -> AppRecord {
+        self.built_in(SYSTEM_APP_ID, "dashboard", &self.system.key, self.system.secret.expose(), true)
+    }
+
+    async fn record(&self, view: Option<NodeView>) -> Result<Option<AppRecord>, SourceError> {
+        let Some(view) = view else { return Ok(None) };
+        let (app, day) = (view.app, today());
+        let app_messages =
+            tenancy::usage::app_messages(&self.db, app.id, day).await.map_err(unreachable_store)?;
+        let (scope, scope_messages, plan) = match app.plan {
+            Some(plan) => (format!("app:{}", app.id), app_messages, plan),
+            None => {
+                let used = tenancy::usage::account_messages(&self.db, &app.account_id, day)
+                    .await
+                    .map_err(unreachable_store)?;
+                (format!("account:{}", app.account_id), used, view.account_plan)
+            }
+        };
+        let limits = tenancy::limits::Limits::of(plan);
+        let keys = view
+            .keys
+            .iter()
+            .map(|pair| KeyPair { key: pair.key.as_str().into(), secret: Secret::new(pair.secret.expose()) });
+        let snapshot = AppSnapshot {
+            id: app.id,
+            name: app.name.into(),
+            cluster: app.cluster.into(),
+            enabled: app.enabled,
+            client_events: app.client_events,
+            allowed_origins: app.allowed_origins,
+            keys: keys.collect(),
+            limits: Limits {
+                connections_max: limits.connections_max,
+                app_connections_max: app.connections_max,
+                messages_per_day_max: limits.messages_per_day_max,
+                presence_members_max: limits.presence_members_max,
+            },
+            meter_scope: Arc::from(scope),
+            internal: false,
+            version: app.version,
+        };
+        let (scope_messages, app_messages) = (scope_messages.max(0) as u64, app_messages.max(0) as u64);
+        Ok(Some(AppRecord { snapshot, day, scope_messages, app_messages }))
+    }
+}
+
+impl AppSource for Source {
+    fn by_key<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<AppRecord>, SourceError>> {
+        Box::pin(async move {
+            if key == self.system.key {
+                return Ok(Some(self.system_record()));
+            }
+            if let Some(app) = self.static_app.as_ref().filter(|app| app.key == key) {
+                return Ok(Some(self.built_in(app.id, "static", &app.key, app.secret.expose(), false)));
+            }
+            self.record(tenancy::app::node_view_by_key(&self.db, key).await.map_err(unreachable_store)?).await
+        })
+    }
+
+    fn by_id(&self, id: u64) -> BoxFuture<'_, Result<Option<AppRecord>, SourceError>> {
+        Box::pin(async move {
+            if id == SYSTEM_APP_ID {
+                return Ok(Some(self.system_record()));
+            }
+            if let Some(app) = self.static_app.as_ref().filter(|app| app.id == id) {
+                return Ok(Some(self.built_in(app.id, "static", &app.key, app.secret.expose(), false)));
+            }
+            self.record(tenancy::app::node_view_by_id(&self.db, id).await.map_err(unreachable_store)?).await
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! Live numbers of the data plane for the pages.
+
+use dashboard::{AppUsage, Live};
+use realtime::Node;
+use tenancy::app::App;
+
+/// Reads a node's meters.
+#[derive(Debug)]
+pub struct LiveNumbers(pub Node);
+
+impl Live for LiveNumbers {
+    fn usage(&self, app: &App) -> AppUsage {
+        let resets_ms = realtime::resets_ms();
+        match self.0.apps().loaded(app.id) {
+            Some(live) => {
+                let (usage, limits) = (live.usage(), live.snapshot().limits.clone());
+                AppUsage {
+                    connections: usage.scope_connections,
+                    connections_max: limits.connections_max,
+                    messages_today: usage.scope_messages_today,
+                    messages_max: limits.messages_per_day_max,
+                    resets_ms,
+                }
+            }
+            None => AppUsage {
+                connections: 0,
+                connections_max: None,
+                messages_today: 0,
+                messages_max: None,
+                resets_ms,
+            },
+        }
+    }
+}

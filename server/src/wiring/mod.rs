@@ -1,0 +1,12 @@
+//! Where the two planes meet: apps and usage go from the control plane's storage to the data plane and back, through the
+//! traits that each side declares.
+
+mod app_source;
+mod change_notices;
+mod live_numbers;
+mod usage_sink;
+
+pub use app_source::Source;
+pub use change_notices::follow;
+pub use live_numbers::LiveNumbers;
+pub use usage_sink::Sink;

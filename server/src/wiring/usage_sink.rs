@@ -1,0 +1,30 @@
+//! Counted messages into storage.
+
+use realtime::apps::SourceError;
+use realtime::usage::{BoxFuture, UsageDelta, UsageSink};
+use tenancy::db::Db;
+
+/// Writes usage to the control plane's database.
+#[derive(Debug)]
+pub struct Sink(pub Db);
+
+impl UsageSink for Sink {
+    fn add(&self, deltas: Vec<UsageDelta>) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let rows: Vec<tenancy::usage::UsageDelta> = deltas
+                .into_iter()
+                .map(|d| tenancy::usage::UsageDelta {
+                    app_id: d.app_id,
+                    day: d.day,
+                    publishes: d.publishes,
+                    deliveries: d.deliveries,
+                    client_events: d.client_events,
+                    presence: d.presence,
+                    reads: d.reads,
+                    connections_peak: d.connections_peak,
+                })
+                .collect();
+            tenancy::usage::add(&self.0, &rows).await.map_err(|e| SourceError(e.to_string()))
+        })
+    }
+}
