@@ -1,7 +1,25 @@
-# Everything that CI checks: `make test`.
-.PHONY: test
-test: ## all checks and tests
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-	cargo test --workspace
+# What can be done here, one line each: `make help`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test check e2e screenshots install
+
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+run: ## start Fanfare for development on 127.0.0.1:6001 (the same as `fanfare dev`)
+	cargo run --release
+
+test: ## everything that CI checks: install tools, format, lints, docs, all tests
+	scripts/test.sh
+
+check: ## format, lints (clippy, warnings are errors) and documentation
+	scripts/check.sh
+
+e2e: ## only the stories of the SDKs and of the pages, against a fresh build
+	scripts/e2e.sh
+
+screenshots: ## pictures of every page, light and dark, into docs/screenshots/
+	scripts/screenshots.sh
+
+install: ## only install what the tests need (Debian, npm and PyPI packages)
+	scripts/install.sh

@@ -1,0 +1,47 @@
+# The steps of `make test`, `make check` and `make e2e`. Source it after lib.sh; each goes on after a failure, so that one
+# run shows everything that is wrong.
+
+steps_check() {
+    step 'format' plain cargo fmt --all --check
+    step 'lints' plain cargo clippy --workspace --all-targets --quiet -- -D warnings
+    RUSTDOCFLAGS='-D warnings' step 'documentation' plain cargo doc --workspace --no-deps --quiet
+}
+
+steps_unit() {
+    if cargo nextest --version > /dev/null 2>&1; then
+        step 'rust tests' nextest cargo nextest run --workspace --no-fail-fast --no-tests=pass --status-level=fail --final-status-level=fail
+    else
+        step 'rust tests' cargo cargo test --workspace --no-fail-fast --quiet --lib --bins --tests
+    fi
+    step 'rust doc tests' cargo cargo test --workspace --doc --quiet
+    if compgen -G 'dashboard/tests/js/*.mjs' > /dev/null; then
+        step 'page script tests' node node --test --test-reporter=spec dashboard/tests/js/*.mjs
+    fi
+}
+
+# The binary under test: of the dev profile, because the tests have built nearly all of it already.
+build_binary() {
+    cargo build --package fanfare --bin fanfare --quiet || return 1
+    local folder
+    folder=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+    # A copy, so that a build beside the run does not change the program under test.
+    cp "$folder/debug/fanfare" "$logs/fanfare"
+    export FANFARE_BIN="$logs/fanfare"
+}
+
+steps_e2e() {
+    if [ -z "${FANFARE_BIN:-}" ]; then
+        # Not in a `step`: that would lose the exported name of the binary in its pipe.
+        say 'binary'
+        local start=$SECONDS
+        if ! build_binary; then
+            failed=$((failed + 1))
+            failed_steps+=('binary')
+            echo '-- binary: FAILED; the SDK and browser tests cannot run'
+            return 1
+        fi
+        echo "-- binary: ok in $((SECONDS - start)) s"
+    fi
+    step 'sdk tests' node node --test --test-reporter=spec --test-concurrency="$NODE_TEST_CONCURRENCY" e2e/sdk/*.test.mjs
+    step 'browser tests' node node --test --test-reporter=spec --test-concurrency="$NODE_TEST_CONCURRENCY" e2e/browser/*.test.mjs
+}
