@@ -93,10 +93,17 @@ async fn serve(stream: TcpStream, peer: IpAddr, door: Door, mut stop: watch::Rec
 }
 
 async fn answer(mut request: Request, peer: IpAddr, door: Door) -> Response {
-    let forwarded =
-        |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).filter(|_| door.trust_proxy);
-    let client =
-        forwarded("x-forwarded-for").and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse().ok());
+    introduce(&mut request, peer, door.trust_proxy);
+    if upgrades_nowhere(&request) {
+        return ws::refuse_path(door.node, request);
+    }
+    door.router.oneshot(request).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// Tells the routes who is asking and how.
+fn introduce(request: &mut Request, peer: IpAddr, trust_proxy: bool) {
+    let forwarded = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).filter(|_| trust_proxy);
+    let client = forwarded("x-forwarded-for").and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse().ok());
     let client = client.unwrap_or(peer);
     let tls = forwarded("x-forwarded-proto").is_some_and(|v| v.eq_ignore_ascii_case("https"));
     let extensions = request.extensions_mut();
@@ -105,9 +112,10 @@ async fn answer(mut request: Request, peer: IpAddr, door: Door) -> Response {
     if tls {
         extensions.insert(OverTls);
     }
+}
+
+/// A WebSocket upgrade to a path that is not `/app/{key}`.
+fn upgrades_nowhere(request: &Request) -> bool {
     let key = request.uri().path().strip_prefix("/app/");
-    if ws::is_upgrade(request.headers()) && !key.is_some_and(|key| !key.is_empty() && !key.contains('/')) {
-        return ws::refuse_path(door.node, request);
-    }
-    door.router.oneshot(request).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    ws::is_upgrade(request.headers()) && !key.is_some_and(|key| !key.is_empty() && !key.contains('/'))
 }

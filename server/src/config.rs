@@ -144,7 +144,7 @@ impl Raw {
             let flag = flags.iter().find(|(name, _)| *name == setting.name).and_then(|(_, v)| v.clone());
             let env = || env(&format!("FANFARE_{}", setting.name.to_uppercase())).filter(|v| !v.is_empty());
             let file =
-                || file.get(setting.name).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+                || file.get(setting.name).map(text);
             let default = match (dev, setting.name) {
                 (true, "listen") => "127.0.0.1:6001",
                 (true, "signup") => "open",
@@ -257,6 +257,16 @@ impl Raw {
                 Some(other) => bail!("log_format must be text or json, it is {other:?}"),
             },
         })
+    }
+}
+
+/// A TOML value as the text that an environment variable would hold.
+fn text(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(n) => n.to_string(),
+        toml::Value::Boolean(b) => b.to_string(),
+        other => format!("{other:?}"),
     }
 }
 

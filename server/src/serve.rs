@@ -82,8 +82,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         trusted_proxies: config.trust_proxy,
     };
     if let Some(token) = setup_token.filter(|_| !config.dev) {
-        let base =
-            config.url.clone().unwrap_or_else(|| format!("http://{}", reachable(listener.local_addr()?)));
+        let here = reachable(listener.local_addr()?);
+        let base = config.url.clone().unwrap_or_else(|| format!("http://{here}"));
         tracing::info!("nobody has an account yet: make the first owner at {base}/setup?token={token}");
     }
     let dashboard = Dashboard::new(db.clone(), pages, Arc::new(wiring::LiveNumbers(node.clone())), system);
@@ -103,7 +103,10 @@ fn routes(node: &Node, db: &Db, dashboard: Dashboard) -> Router {
         .merge(api::live::router(api::live::Live { node: node.clone(), db: db.clone() }))
         .merge(health)
         .merge(dashboard::router(dashboard))
-        .fallback(async || dashboard::not_found())
+        .fallback(async |uri: http::Uri| match uri.path().starts_with("/apps") {
+            true => api::channels::not_found(),
+            false => dashboard::not_found(),
+        })
 }
 
 async fn ready(State((node, db)): State<(Node, Db)>) -> (StatusCode, &'static str) {

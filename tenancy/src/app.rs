@@ -17,21 +17,21 @@ use crate::plan::Plan;
 use crate::secret::Secret;
 use crate::statements;
 
-/// The columns of [`AppRow`]; the tables must be aliased `p`.
+/// The columns of [`AppRow`]; they name their table.
 macro_rules! app_columns {
     () => {
-        "p.id, p.account_id, p.name, p.cluster, p.enabled, p.client_events, p.allowed_origins, p.plan, \
-         p.connections_max, p.created_ms, p.version"
+        "apps.id, apps.account_id, apps.name, apps.cluster, apps.enabled, apps.client_events, apps.allowed_origins, apps.plan, \
+         apps.connections_max, apps.created_ms, apps.version"
     };
 }
 pub(crate) use app_columns;
 
 statements::sqls! {
-    OF_ACCOUNT = concat!("select ", app_columns!(), " from apps p where p.account_id = $1 order by p.id");
-    ALL_APPS = concat!("select ", app_columns!(), " from apps p order by p.id");
-    BY_ID = concat!("select ", app_columns!(), " from apps p where p.account_id = $1 and p.id = $2");
-    KEYS = "select k.key, k.secret, k.created_ms from app_keys k join apps p on p.id = k.app_id
-        where p.account_id = $1 and p.id = $2 order by k.created_ms, k.key";
+    OF_ACCOUNT = concat!("select ", app_columns!(), " from apps where apps.account_id = $1 order by apps.id");
+    ALL_APPS = concat!("select ", app_columns!(), " from apps order by apps.id");
+    BY_ID = concat!("select ", app_columns!(), " from apps where apps.account_id = $1 and apps.id = $2");
+    KEYS = "select k.key, k.secret, k.created_ms from app_keys k join apps on apps.id = k.app_id
+        where apps.account_id = $1 and apps.id = $2 order by k.created_ms, k.key";
 }
 
 /// The smallest id that is given out by itself.

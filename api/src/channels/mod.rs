@@ -22,14 +22,13 @@ pub fn router(node: Node) -> Router {
         .route("/apps/{app_id}/channels", get(query::channels).options(answer_preflight))
         .route("/apps/{app_id}/channels/{channel}", get(query::channel).options(answer_preflight))
         .route("/apps/{app_id}/channels/{channel}/users", get(query::users).options(answer_preflight))
-        .route("/apps", get(unknown).post(unknown))
-        .route("/apps/{*rest}", get(unknown).post(unknown))
         .layer(axum::middleware::map_response(allow_browsers))
         .with_state(node)
 }
 
-async fn unknown() -> error::ApiError {
-    error::ApiError::new(StatusCode::NOT_FOUND, "Unknown path")
+/// The answer to a path below `/apps` that is none of the API's, for the server's fallback.
+pub fn not_found() -> axum::response::Response {
+    error::ApiError::new(StatusCode::NOT_FOUND, "Unknown path").into_response()
 }
 
 /// Requests are signed, no cookie counts, so any page may read the answers.

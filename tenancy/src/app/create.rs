@@ -13,7 +13,7 @@ statements::sqls! {
     NEXT_ID = "update counters set value = value + 1 where name = 'app_id' returning value";
     TAKE_ID = "insert into app_ids (id, account_id, metered_apart) values ($1, $2, $3) on conflict (id) do nothing";
     INSERT = concat!(
-        "insert into apps as p (id, account_id, name, cluster, enabled, client_events, allowed_origins, plan,
+        "insert into apps (id, account_id, name, cluster, enabled, client_events, allowed_origins, plan,
             connections_max, created_ms, version)
         values ($1, $2, $3, $4, 1, $5, '[]', $6, $7, $8, 1) returning ", app_columns!());
     INSERT_KEY = "insert into app_keys (key, app_id, secret, created_ms) values ($1, $2, $3, $4)

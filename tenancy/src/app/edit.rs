@@ -8,13 +8,13 @@ use crate::{changes, statements};
 statements::sqls! {
     /// A parameter that is null leaves its column alone.
     UPDATE = concat!(
-        "update apps as p set
+        "update apps set
             name = coalesce($3, name),
             client_events = coalesce($4, client_events),
             allowed_origins = coalesce($5, allowed_origins),
             enabled = coalesce($6, enabled),
             version = version + 1
-        where p.account_id = $1 and p.id = $2 returning ", app_columns!());
+        where apps.account_id = $1 and apps.id = $2 returning ", app_columns!());
     DELETE = "delete from apps where account_id = $1 and id = $2";
 }
 

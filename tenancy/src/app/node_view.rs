@@ -15,7 +15,7 @@ macro_rules! node_view {
             "select ",
             app_columns!(),
             ", a.plan, k.key, k.secret, k.created_ms
-            from apps p join accounts a on a.id = p.account_id left join app_keys k on k.app_id = p.id
+            from apps join accounts a on a.id = apps.account_id left join app_keys k on k.app_id = apps.id
             where ",
             $condition,
             " order by k.created_ms, k.key"
@@ -24,8 +24,8 @@ macro_rules! node_view {
 }
 
 statements::sqls! {
-    VIEW_BY_ID = node_view!("p.id = $1");
-    VIEW_BY_KEY = node_view!("p.id = (select app_id from app_keys where key = $1)");
+    VIEW_BY_ID = node_view!("apps.id = $1");
+    VIEW_BY_KEY = node_view!("apps.id = (select app_id from app_keys where key = $1)");
 }
 
 /// An app as a node holds it, read at one moment.
