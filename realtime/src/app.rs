@@ -50,15 +50,10 @@ pub struct Limits {
     pub app_connections_max: Option<u64>,
     /// Messages of the meter scope in a UTC day.
     pub messages_per_day_max: Option<u64>,
+    /// Client events per second and connection.
+    pub client_events_per_second_max: Option<u32>,
     /// Distinct users of one presence channel.
     pub presence_members_max: u32,
-}
-
-impl Limits {
-    /// The plan of self-hosters: no limit on connections, messages or the rate of client events.
-    pub fn is_unlimited(&self) -> bool {
-        self.connections_max.is_none() && self.messages_per_day_max.is_none()
-    }
 }
 
 /// Everything that decides about an app on this node.
@@ -205,6 +200,7 @@ pub(crate) mod tests {
                 connections_max: None,
                 app_connections_max: None,
                 messages_per_day_max: None,
+                client_events_per_second_max: Some(10),
                 presence_members_max: 100,
             },
             meter_scope: "account:a".into(),

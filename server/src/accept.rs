@@ -102,8 +102,10 @@ async fn answer(mut request: Request, peer: IpAddr, door: Door) -> Response {
 
 /// Tells the routes who is asking and how.
 fn introduce(request: &mut Request, peer: IpAddr, trust_proxy: bool) {
-    let forwarded = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).filter(|_| trust_proxy);
-    let client = forwarded("x-forwarded-for").and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse().ok());
+    let forwarded =
+        |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).filter(|_| trust_proxy);
+    let client =
+        forwarded("x-forwarded-for").and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse().ok());
     let client = client.unwrap_or(peer);
     let tls = forwarded("x-forwarded-proto").is_some_and(|v| v.eq_ignore_ascii_case("https"));
     let extensions = request.extensions_mut();

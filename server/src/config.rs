@@ -143,8 +143,7 @@ impl Raw {
         for setting in SETTINGS {
             let flag = flags.iter().find(|(name, _)| *name == setting.name).and_then(|(_, v)| v.clone());
             let env = || env(&format!("FANFARE_{}", setting.name.to_uppercase())).filter(|v| !v.is_empty());
-            let file =
-                || file.get(setting.name).map(text);
+            let file = || file.get(setting.name).map(text);
             let default = match (dev, setting.name) {
                 (true, "listen") => "127.0.0.1:6001",
                 (true, "signup") => "open",

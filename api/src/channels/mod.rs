@@ -22,6 +22,7 @@ pub fn router(node: Node) -> Router {
         .route("/apps/{app_id}/channels", get(query::channels).options(answer_preflight))
         .route("/apps/{app_id}/channels/{channel}", get(query::channel).options(answer_preflight))
         .route("/apps/{app_id}/channels/{channel}/users", get(query::users).options(answer_preflight))
+        .method_not_allowed_fallback(async || not_found())
         .layer(axum::middleware::map_response(allow_browsers))
         .with_state(node)
 }

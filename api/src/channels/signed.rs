@@ -150,7 +150,7 @@ impl Signed {
             let (shown, _) = protocol::json::clip(&text, 600);
             let (given, _) = protocol::json::clip(given, 80);
             let error = format!(
-                "Invalid signature: you should have sent HmacSHA256Hex({shown:?}, your_secret_key), but you sent {given:?}"
+                "Invalid signature: you should have sent HmacSHA256Hex(\"{shown}\", your_secret_key), but you sent {given:?}"
             );
             return Err((ApiError::unauthorized(error), Some(hint)));
         }

@@ -97,6 +97,8 @@ pub(crate) struct Conn {
     /// We said good-bye; at this second the socket is dropped whatever the peer does.
     pub(crate) closing_until: Option<u32>,
     pub(crate) protocol: u8,
+    /// The parser met an error and must not be asked again: what still comes is thrown away.
+    pub(crate) deaf: bool,
     backlog: Option<Box<Backlog>>,
 }
 
@@ -136,6 +138,7 @@ impl Conn {
             pinged: None,
             closing_until: None,
             protocol,
+            deaf: false,
             backlog: None,
         }
     }

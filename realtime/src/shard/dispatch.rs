@@ -7,9 +7,7 @@ use protocol::channel::ChannelName;
 use protocol::client_message::{ClientEvent, ClientMessage, ClientMessageError, Subscribe};
 use protocol::close::CLIENT_EVENT_RATE;
 use protocol::json::data_text;
-use protocol::limits::{
-    CLIENT_EVENTS_PER_SECOND_MAX, EVENT_DATA_BYTES_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
-};
+use protocol::limits::{EVENT_DATA_BYTES_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX};
 use protocol::server_message;
 
 use super::Shard;
@@ -231,8 +229,8 @@ impl Shard {
             session.client_events = (second, 0);
         }
         session.client_events.1 += 1;
-        let over_rate =
-            session.client_events.1 > CLIENT_EVENTS_PER_SECOND_MAX && !app.snapshot().limits.is_unlimited();
+        let rate_max = app.snapshot().limits.client_events_per_second_max;
+        let over_rate = rate_max.is_some_and(|max| session.client_events.1 > max);
         let subscription = session.subscriptions.iter().find(|s| *s.name == *event.channel);
         let subscription = subscription.map(|s| s.user_id.clone());
         let (name, _) = protocol::json::clip(&event.channel, 200);

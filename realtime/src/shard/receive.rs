@@ -52,6 +52,7 @@ impl Shard {
                     self.end(index, Some(1_006), "connection lost");
                     break;
                 }
+                Ok(_) if conn.deaf => {}
                 Ok(n) => {
                     self.feed(index, &scratch[..n]);
                     if n < scratch.len() && !to_the_end {

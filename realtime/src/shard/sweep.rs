@@ -67,6 +67,7 @@ impl Shard {
     pub(super) fn end_gently(&mut self, index: usize) {
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.closing_until = Some(self.now + CLOSE_SECONDS);
+        conn.deaf = true;
         let _ = conn.stream.shutdown(Shutdown::Write);
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::limits::CLIENT_EVENTS_PER_SECOND_MAX;
 use realtime::app::{AppSnapshot, KeyPair, Limits, Secret};
 use realtime::apps::{AppRecord, AppSource, SourceError};
 use realtime::node::SYSTEM_APP_ID;
@@ -29,6 +30,7 @@ const NO_LIMITS: Limits = Limits {
     connections_max: None,
     app_connections_max: None,
     messages_per_day_max: None,
+    client_events_per_second_max: None,
     presence_members_max: tenancy::limits::PRESENCE_MEMBERS_MAX_UNLIMITED,
 };
 
@@ -94,6 +96,7 @@ impl Source {
                 connections_max: limits.connections_max,
                 app_connections_max: app.connections_max,
                 messages_per_day_max: limits.messages_per_day_max,
+                client_events_per_second_max: Some(CLIENT_EVENTS_PER_SECOND_MAX),
                 presence_members_max: limits.presence_members_max,
             },
             meter_scope: Arc::from(scope),
