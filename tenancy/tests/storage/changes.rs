@@ -1,0 +1,126 @@
+//! The change feed: nothing is passed over, and the poller of the writing process wakes at once.
+
+use crate::support::{make_app, named, on_both, on_both_urls, sign_up};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tenancy::app::{self, AppChange, NewApp};
+use tenancy::changes::{self, Change};
+use tenancy::{Db, changes::since};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn making_changing_and_deleting_an_app_each_write_a_change() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        assert_eq!(changes::last(&db).await.unwrap(), 0);
+        assert!(since(&db, 0, 10).await.unwrap().is_empty());
+
+        let (made, _) = make_app(&db, &account).await;
+        assert_eq!(since(&db, 0, 10).await.unwrap(), [Change { seq: 1, app_id: made.id }]);
+        app::update(&db, &account.id, made.id, AppChange { enabled: Some(false), ..AppChange::default() })
+            .await
+            .unwrap();
+        assert_eq!(since(&db, 1, 10).await.unwrap(), [Change { seq: 2, app_id: made.id }]);
+        app::delete(&db, &account.id, made.id).await.unwrap();
+        assert_eq!(since(&db, 2, 10).await.unwrap(), [Change { seq: 3, app_id: made.id }]);
+        assert_eq!(changes::last(&db).await.unwrap(), 3);
+        assert!(since(&db, 3, 10).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_changed_nothing_writes_no_change() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        make_app(&db, &account).await;
+        let last = changes::last(&db).await.unwrap();
+        app::create(&db, &account.id, NewApp { id: Some(1001), ..named("Taken") }).await.unwrap_err();
+        assert_eq!(app::update(&db, &account.id, 4_711, AppChange::default()).await.unwrap(), None);
+        assert!(!app::delete(&db, &account.id, 4_711).await.unwrap());
+        assert_eq!(changes::last(&db).await.unwrap(), last);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_feed_is_read_in_pages_and_shows_an_app_once() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        for _ in 0..5 {
+            make_app(&db, &account).await;
+        }
+        app::update(&db, &account.id, 1001, AppChange::default()).await.unwrap();
+        let (mut seq, mut seen) = (0, vec![]);
+        loop {
+            let page = since(&db, seq, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= 2);
+            seq = last.seq;
+            seen.extend(page.iter().map(|change| change.app_id));
+        }
+        assert_eq!(seen, [1002, 1003, 1004, 1005, 1001]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_misses_no_change_while_many_write() {
+    on_both_urls(|url| async move {
+        let db = Db::connect(&url).await.unwrap();
+        db.migrate().await.unwrap();
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let writers: Vec<_> = (0..60)
+            .map(|_| {
+                let (db, account) = (db.clone(), account.clone());
+                tokio::spawn(async move { make_app(&db, &account).await.0.id })
+            })
+            .collect();
+        let reader = Db::connect(&url).await.unwrap();
+        let read = tokio::spawn(async move {
+            let (mut seq, mut seen) = (0, BTreeSet::new());
+            while seen.len() < 60 {
+                for change in since(&reader, seq, 7).await.unwrap() {
+                    assert!(change.seq > seq);
+                    seq = change.seq;
+                    seen.insert(change.app_id);
+                }
+            }
+            seen
+        });
+        let mut made = BTreeSet::new();
+        for writer in writers {
+            made.insert(writer.await.unwrap());
+        }
+        let seen = timeout(SOON, read).await.expect("every change is seen").unwrap();
+        assert_eq!(seen, made);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_notice_wakes_who_waits_and_who_comes_just_after() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let quiet = timeout(Duration::from_millis(50), db.changed()).await;
+        assert!(quiet.is_err(), "nothing has changed yet");
+
+        make_app(&db, &account).await;
+        timeout(SOON, db.changed()).await.expect("a change before the wait is not lost");
+
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let db = db.clone();
+                tokio::spawn(async move { db.changed().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        app::delete(&db, &account.id, 1001).await.unwrap();
+        for one in waiting {
+            timeout(SOON, one).await.expect("all who wait wake").unwrap();
+        }
+    })
+    .await;
+}

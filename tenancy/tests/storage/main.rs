@@ -1,0 +1,11 @@
+//! The storage of accounts, sessions, apps and meters, through its public door. Every test runs twice: on a SQLite file
+//! and on a real PostgreSQL, each time on a database of its own.
+
+mod accounts;
+mod apps;
+mod changes;
+mod isolation;
+mod schema;
+mod sessions;
+mod support;
+mod usage;
