@@ -237,9 +237,8 @@ impl Shard {
         let refused: (Option<u16>, String) = if !app.snapshot().client_events {
             (None, "To send client events, enable them in the app's settings in the dashboard".into())
         } else if over_rate {
-            let text = format!(
-                "Client event refused: at most {CLIENT_EVENTS_PER_SECOND_MAX} a second and connection"
-            );
+            let max = rate_max.unwrap_or_default();
+            let text = format!("Client event refused: at most {max} a second and connection");
             (Some(CLIENT_EVENT_RATE), text)
         } else if !ChannelName::parse(&event.channel).is_ok_and(|n| n.kind().allows_client_events()) {
             (None, format!("Client events work on private and presence channels only, not on {name}"))
