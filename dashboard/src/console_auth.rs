@@ -21,7 +21,7 @@ use crate::session::CurrentUser;
 const GROUPS: [&str; 5] = ["conn", "sub", "msg", "err", "stat"];
 
 /// The endpoint that pusher-js is given as `channelAuthorization`.
-pub fn routes() -> Router<Dashboard> {
+pub(crate) fn routes() -> Router<Dashboard> {
     Router::new().route("/dash/rt/auth", post(authorize))
 }
 

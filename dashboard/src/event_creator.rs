@@ -19,7 +19,7 @@ use crate::pages::keys;
 use crate::scope::CurrentApp;
 
 /// The signing endpoint.
-pub fn routes() -> Router<Dashboard> {
+pub(crate) fn routes() -> Router<Dashboard> {
     Router::new().route("/dash/apps/{id}/events/sign", post(sign))
 }
 

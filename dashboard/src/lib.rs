@@ -5,8 +5,10 @@
 
 pub mod assets;
 pub mod client;
+mod console_auth;
 pub mod csrf;
 pub mod error;
+mod event_creator;
 mod headers;
 mod origins;
 pub mod page;
@@ -45,6 +47,10 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())
         .merge(pages::settings::routes())
+        .merge(pages::start::routes())
+        .merge(pages::debug_console::routes())
+        .merge(console_auth::routes())
+        .merge(event_creator::routes())
         .route_layer(from_fn_with_state(dashboard.clone(), csrf::guard_session));
     Router::new()
         .merge(before_sign_in)

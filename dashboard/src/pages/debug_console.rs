@@ -11,13 +11,13 @@ use axum::routing::get;
 
 use crate::Dashboard;
 use crate::error::PageError;
-use crate::page::{AppBar, Frame, Section, Usage, html};
+use crate::page::{AppBar, Frame, Section, html};
 use crate::pages::keys;
 use crate::scope::CurrentApp;
 use crate::session::CurrentUser;
 
 /// The page.
-pub fn routes() -> Router<Dashboard> {
+pub(crate) fn routes() -> Router<Dashboard> {
     Router::new().route("/dash/apps/{id}/console", get(show))
 }
 

@@ -1,5 +1,6 @@
 //! One file a page: its routes, its form, its template.
 
+pub mod debug_console;
 pub mod front;
 pub mod home;
 pub mod keys;
@@ -11,3 +12,4 @@ pub mod overview;
 pub mod settings;
 pub mod setup;
 pub mod signup;
+pub mod start;

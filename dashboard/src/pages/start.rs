@@ -12,14 +12,14 @@ use tenancy::app::AppKey;
 use crate::Dashboard;
 use crate::client::Endpoint;
 use crate::error::PageError;
-use crate::page::{AppBar, Frame, Section, Usage, html};
+use crate::page::{AppBar, Frame, Section, html};
 use crate::pages::keys;
 use crate::scope::CurrentApp;
 use crate::session::CurrentUser;
 use crate::snippets::{self, Snippet};
 
 /// The page.
-pub fn routes() -> Router<Dashboard> {
+pub(crate) fn routes() -> Router<Dashboard> {
     Router::new().route("/dash/apps/{id}/start", get(show))
 }
 
