@@ -3,6 +3,7 @@
 
 use crate::changes::ChangeNotice;
 use crate::{migrations, statements};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -24,11 +25,11 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 10;
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a free connection before it gets an error.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Two processes may migrate one SQLite file at once; the loser tries again and finds the work done.
+/// Tries of a migration that another process may be doing at the same time.
 const SQLITE_MIGRATE_TRIES: u32 = 5;
 
 /// A database. Cloning it is cheap and shares the pools and the change notice.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Db {
     /// A SQLite file.
     Sqlite {
@@ -59,7 +60,7 @@ enum Cause {
     #[error("database: {0}")]
     Sql(#[from] sqlx::Error),
     #[error("schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
     #[error("database address: {0}")]
     Url(&'static str),
     #[error("database file {0}: {1}")]
@@ -68,6 +69,16 @@ enum Cause {
     Row(&'static str),
     #[error("the work was stopped: the process is shutting down")]
     Stopped,
+}
+
+/// Only which engine it is: an address can hold a password.
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Db::Sqlite { .. } => "Db::Sqlite",
+            Db::Pg { .. } => "Db::Pg",
+        })
+    }
 }
 
 impl From<sqlx::Error> for DbError {
@@ -157,25 +168,7 @@ impl Db {
             Db::Pg { pool, .. } => {
                 migrations::postgres().run(pool).await.map_err(|e| DbError(Cause::Migrate(e)))
             }
-            Db::Sqlite { w, .. } => {
-                let mut tries = 1;
-                loop {
-                    match migrations::sqlite().run(w).await {
-                        Ok(()) => return Ok(()),
-                        // sqlx holds a lock between processes on PostgreSQL only.
-                        Err(sqlx::migrate::MigrateError::VersionMismatch(version)) => {
-                            return Err(DbError(Cause::Migrate(
-                                sqlx::migrate::MigrateError::VersionMismatch(version),
-                            )));
-                        }
-                        Err(error) if tries == SQLITE_MIGRATE_TRIES => {
-                            return Err(DbError(Cause::Migrate(error)));
-                        }
-                        Err(_) => tokio::time::sleep(Duration::from_millis(50 << tries)).await,
-                    }
-                    tries += 1;
-                }
-            }
+            Db::Sqlite { w, .. } => migrate_sqlite(w).await,
         }
     }
 
@@ -209,6 +202,21 @@ impl Db {
             Db::Pg { pool, .. } => pool.close().await,
         }
     }
+}
+
+/// sqlx holds a lock between processes on PostgreSQL only. Here the loser of a race fails (a table exists already) and
+/// finds the work done at the next try.
+async fn migrate_sqlite(w: &SqlitePool) -> Result<(), DbError> {
+    let mut tries = 1;
+    while let Err(error) = migrations::sqlite().run(w).await {
+        let edited = matches!(error, MigrateError::VersionMismatch(_));
+        if edited || tries == SQLITE_MIGRATE_TRIES {
+            return Err(DbError(Cause::Migrate(error)));
+        }
+        tokio::time::sleep(Duration::from_millis(50 << tries)).await;
+        tries += 1;
+    }
+    Ok(())
 }
 
 async fn connect_file(path: &Path) -> Result<Db, DbError> {

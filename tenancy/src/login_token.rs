@@ -2,7 +2,7 @@
 //! once only. Building the link and beginning the session are the caller's work.
 
 use crate::clock::{MINUTE_MS, now_ms};
-use crate::db::{Db, DbError, tx};
+use crate::db::{Db, DbError, tx, write};
 use crate::secret::{TOKEN_BYTES, is_token, random_hex, token_hash};
 use crate::statements;
 use crate::user::{User, UserId};
@@ -26,15 +26,18 @@ pub async fn issue(db: &Db, user_id: &UserId) -> Result<String, DbError> {
 /// [`issue`] at a given time.
 pub async fn issue_at(db: &Db, user_id: &UserId, now_ms: i64) -> Result<String, DbError> {
     let token = random_hex::<TOKEN_BYTES>();
-    tx!(db, |t| {
-        sqlx::query(PURGE).bind(now_ms).execute(&mut *t).await?;
-        sqlx::query(INSERT)
-            .bind(token_hash(&token))
-            .bind(user_id)
-            .bind(now_ms + LIFETIME_MS)
-            .execute(&mut *t)
-            .await?;
-    });
+    // A sweep that fails must not refuse a new link.
+    let swept = write!(db, |p| sqlx::query(PURGE).bind(now_ms).execute(p).await.map(drop));
+    if let Err(error) = swept {
+        tracing::warn!(%error, "expired sign-in links could not be removed");
+    }
+    write!(db, |p| sqlx::query(INSERT)
+        .bind(token_hash(&token))
+        .bind(user_id)
+        .bind(now_ms + LIFETIME_MS)
+        .execute(p)
+        .await
+        .map(drop))?;
     Ok(token)
 }
 

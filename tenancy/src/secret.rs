@@ -5,15 +5,23 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use subtle::ConstantTimeEq;
 
 /// Random bytes in a session or sign-in token (256 bits).
 pub const TOKEN_BYTES: usize = 32;
 /// Random bytes in an app key or secret: 20 hex characters, as Pusher's.
 pub const APP_KEY_BYTES: usize = 10;
 
-/// Text that must not reach a log: `Debug` prints `…`, there is no `Display`.
-#[derive(Clone, PartialEq, Eq)]
+/// Text that must not reach a log: `Debug` prints `…`, there is no `Display`. Comparing takes the same time wherever
+/// two of one length differ.
+#[derive(Clone, Eq)]
 pub struct Secret(String);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
 
 impl Secret {
     /// Wraps a text.
@@ -60,6 +68,9 @@ mod tests {
         let secret = Secret::new("s3cr3t");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "… Some(…)");
         assert_eq!(secret.expose(), "s3cr3t");
+        assert!(
+            secret == Secret::new("s3cr3t") && secret != Secret::new("s3cr3T") && secret != Secret::new("")
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::account::Account;
 use crate::clock::{DAY_MS, HOUR_MS, SECOND_MS, now_ms};
-use crate::db::{Db, DbError, read, tx, write};
+use crate::db::{Db, DbError, read, write};
 use crate::secret::{TOKEN_BYTES, is_token, random_hex, token_hash};
 use crate::statements;
 use crate::user::{self, User, UserId};
@@ -61,11 +61,23 @@ pub async fn start(db: &Db, user_id: &UserId) -> Result<NewSession, DbError> {
 /// [`start`] at a given time.
 pub async fn start_at(db: &Db, user_id: &UserId, now_ms: i64) -> Result<NewSession, DbError> {
     let token = random_hex::<TOKEN_BYTES>();
-    tx!(db, |t| {
-        // Sign-ins are rare enough to sweep the floor on the way.
-        sqlx::query(PURGE).bind(now_ms - IDLE_MS).bind(now_ms - ABSOLUTE_MS).execute(&mut *t).await?;
-        sqlx::query(INSERT).bind(token_hash(&token)).bind(user_id).bind(now_ms).execute(&mut *t).await?;
-    });
+    // Sign-ins are rare enough to sweep the floor on the way; a sweep that fails must not refuse one.
+    let swept = write!(db, |p| sqlx::query(PURGE)
+        .bind(now_ms - IDLE_MS)
+        .bind(now_ms - ABSOLUTE_MS)
+        .execute(p)
+        .await
+        .map(drop));
+    if let Err(error) = swept {
+        tracing::warn!(%error, "expired sessions could not be removed");
+    }
+    write!(db, |p| sqlx::query(INSERT)
+        .bind(token_hash(&token))
+        .bind(user_id)
+        .bind(now_ms)
+        .execute(p)
+        .await
+        .map(drop))?;
     Ok(NewSession { token })
 }
 
