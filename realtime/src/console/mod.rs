@@ -1,6 +1,6 @@
 //! The debug console's data: one row a happening, kept in a ring per app, fanned out only while somebody watches.
 //!
-//! A flood costs a counter each: beyond [`ROWS_PER_WINDOW`] rows a window (errors: [`ERRORS_PER_WINDOW`]) rows are counted
+//! A flood costs a counter each: beyond `ROWS_PER_WINDOW` rows a window (errors: `ERRORS_PER_WINDOW`) rows are counted
 //! but not built. Totals stay exact. There is no queue: who watches reads the ring from where it stopped, and what fell out
 //! of the ring meanwhile is told as lost.
 
