@@ -19,15 +19,15 @@ const part = (name) => root.querySelector(`[data-part=${name}]`);
 const app = { appId: root.dataset.appId, appKey: root.dataset.appKey, csrf: csrfToken() };
 const storageKey = `fanfare.simulated.${app.appId}`;
 
-const lights = new Lights(ownSockets());
+const lights = new Lights(ownSockets(), location.origin);
 const doctor = new Doctor(part('doctor'), part('doctor-list'), app);
 /** @type {number | null} */ let measured = null;
 let waiting = []; // rows for the next frame
 
-/** Sockets of simulations in this tab, so that a reload doesn't take them for the reader's own. */
+/** Sockets of simulations in this browser, so that a reload doesn't take them for the reader's own. */
 function ownSockets() {
   try {
-    const list = JSON.parse(sessionStorage.getItem(storageKey) ?? '[]');
+    const list = JSON.parse(localStorage.getItem(storageKey) ?? '[]');
     return Array.isArray(list) ? list : [];
   } catch {
     return [];
@@ -36,7 +36,7 @@ function ownSockets() {
 
 function rememberOwn(socketId) {
   try {
-    sessionStorage.setItem(storageKey, JSON.stringify([...ownSockets(), socketId].slice(-OWN_MAX)));
+    localStorage.setItem(storageKey, JSON.stringify([...ownSockets(), socketId].slice(-OWN_MAX)));
   } catch {
     // Without storage a reload may light a light that the simulation earned.
   }

@@ -2,8 +2,8 @@
 //!
 //! The channels live on the system app; who may join one is decided here alone, by the session and the app's account.
 
-use axum::extract::rejection::FormRejection;
 use axum::extract::State;
+use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Form, Json, Router};
@@ -57,7 +57,8 @@ fn app_of(channel: &str) -> Option<u64> {
 }
 
 fn refused() -> Response {
-    let body = json!({ "error": { "code": "forbidden", "message": "This session may not join that channel." } });
+    let body =
+        json!({ "error": { "code": "forbidden", "message": "This session may not join that channel." } });
     (StatusCode::FORBIDDEN, Json(body)).into_response()
 }
 

@@ -39,7 +39,9 @@ async fn sign(
 ) -> Result<Response, PageError> {
     let Json(event) = match event {
         Ok(event) => event,
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => return Err(PageError::TooLarge),
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return Err(PageError::TooLarge);
+        }
         Err(_) => return Err(PageError::BadForm),
     };
     let key = keys::oldest(&dashboard, &app).await?;
@@ -51,8 +53,12 @@ async fn sign(
     let path = format!("/apps/{}/events", app.id);
     let timestamp = (tenancy::clock::now_ms() / 1000).to_string();
     let md5 = body_md5(body.as_bytes());
-    let params =
-        [("auth_key", &*key.key), ("auth_timestamp", &*timestamp), ("auth_version", "1.0"), ("body_md5", &*md5)];
+    let params = [
+        ("auth_key", &*key.key),
+        ("auth_timestamp", &*timestamp),
+        ("auth_version", "1.0"),
+        ("body_md5", &*md5),
+    ];
     let signature = sign_request(key.secret.expose(), "POST", &path, &params);
     let query: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let url = format!("{path}?{}&auth_signature={signature}", query.join("&"));

@@ -132,7 +132,7 @@ export function kindsMatching(word) {
   if (Object.hasOwn(KIND_ALIASES, lower)) return KIND_ALIASES[lower];
   const group = GROUPS.find(({ id, label }) => id === lower || label.toLowerCase() === lower);
   if (group) return kindsOf(group.id);
-  const pattern = glob(lower.replaceAll('-', '_'));
+  const pattern = glob(lower.replace(/[- ]/g, '_'));
   return Object.keys(KINDS).filter((kind) => pattern(kind) || pattern(KINDS[kind].label.replaceAll(' ', '_')));
 }
 

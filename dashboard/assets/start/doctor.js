@@ -31,6 +31,7 @@ export class Doctor {
   /** A client of the reader's own connected: silence is over, hints still come. */
   connected() {
     this.#waiting = false;
+    this.#box.querySelector('h2').textContent = 'Worth a look';
     clearInterval(this.#timer);
     this.#remove('silence');
     for (const id of [...this.#shown.keys()]) if (id.startsWith('unknown_key')) this.#remove(id);

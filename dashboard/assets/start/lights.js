@@ -1,7 +1,7 @@
 /**
  * The three lights: whether a client and a server of the reader's own were seen. Pure: rows in, findings out.
  *
- * The simulation's own socket never counts. Its rows may come before its socket id is known here, so while a simulation
+ * The simulation's own socket never counts, nor does any other that was opened from this dashboard's address. Its rows may come before its socket id is known here, so while a simulation
  * connects, rows wait.
  */
 
@@ -9,11 +9,12 @@
 
 export class Lights {
   /** @type {Partial<Record<Light, import('../console/kinds.js').Row>>} the row that lit each */ lit = {};
-  #own; #waiting = null;
+  #own; #origin; #waiting = null;
 
-  /** @param {Iterable<string>} own socket ids of earlier simulations */
-  constructor(own = []) {
+  /** @param {Iterable<string>} own socket ids of earlier simulations @param {string} [origin] of the dashboard */
+  constructor(own = [], origin = '') {
     this.#own = new Set(own);
+    this.#origin = origin;
   }
 
   /** A simulation is connecting. */
@@ -48,6 +49,7 @@ export class Lights {
   /** @returns {Light | null} */
   #lightOf(row) {
     if (row.kind === 'api_message') return row.source === 'dashboard' ? null : 'published';
+    if (row.kind === 'connection' && row.origin !== undefined && row.origin === this.#origin) this.#own.add(row.socket_id);
     if (this.#own.has(row.socket_id)) return null;
     if (row.kind === 'connection') return 'connected';
     if (row.kind === 'subscribed') return 'subscribed';
