@@ -7,7 +7,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Dashboard;
 use crate::client::RequestOrigin;
@@ -17,12 +17,23 @@ pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request,
     let (parts, body) = request.into_parts();
     let origin = RequestOrigin::of(&parts, &dashboard);
     let mut response = next.run(Request::from_parts(parts, body)).await;
-    let headers = response.headers_mut();
-    let policy = policy(&origin);
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
-    );
+    put(response.headers_mut(), &policy(&origin));
+    if origin.https {
+        response
+            .headers_mut()
+            .insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    response
+}
+
+/// For an answer outside our router: the same headers, and no sockets at all.
+pub(crate) fn secure_alone(response: &mut Response) {
+    put(response.headers_mut(), &policy_for(""));
+}
+
+fn put(headers: &mut HeaderMap, policy: &str) {
+    let policy = HeaderValue::from_str(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -30,11 +41,7 @@ pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request,
         HeaderName::from_static("cross-origin-opener-policy"),
         HeaderValue::from_static("same-origin"),
     );
-    if origin.https {
-        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-    }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }
 
 /// Sockets may go to this very host and to the public address; older browsers don't count `ws:` as `'self'`, hence by name.
@@ -44,6 +51,10 @@ fn policy(origin: &RequestOrigin) -> String {
     for host in origin.host.iter().chain((origin.host.as_ref() != Some(&public)).then_some(&public)) {
         sockets.push_str(&format!(" ws://{host} wss://{host}"));
     }
+    policy_for(&sockets)
+}
+
+fn policy_for(sockets: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{sockets}; font-src 'self'; \
          form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

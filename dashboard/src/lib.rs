@@ -67,5 +67,7 @@ pub fn router(dashboard: Dashboard) -> Router {
 
 /// The page for an address that nothing answers, for the server's fallback.
 pub fn not_found() -> Response {
-    error::PageError::NotFound.into_response()
+    let mut response = error::PageError::NotFound.into_response();
+    headers::secure_alone(&mut response);
+    response
 }

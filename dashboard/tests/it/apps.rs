@@ -1,0 +1,196 @@
+//! Making, changing and deleting apps; the keys page's snippets.
+
+use axum::body::Body;
+use dashboard::DashboardConfig;
+use dashboard::snippets;
+use http::{Request, StatusCode};
+use protocol::signature::sign_request;
+use tenancy::app::App;
+use tenancy::user;
+
+use crate::support::{Site, config, strip};
+
+async fn app(site: &Site, id: u64) -> Option<App> {
+    let (_, account) = user::find_by_email(&site.db, "ana@shop.example").await.unwrap().unwrap();
+    tenancy::app::find(&site.db, &account.id, id).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_new_app_needs_a_name_and_a_cluster() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let page = ana.get("/dash/apps/new").await;
+    assert!(page.body.contains("<option value=\"local\" selected>"));
+    for code in ["mt1", "us2", "us3", "eu", "ap1", "ap2", "ap3", "ap4", "sa1"] {
+        assert!(page.body.contains(&format!("<option value=\"{code}\">")), "{code}");
+    }
+    for (name, cluster, text) in [
+        ("", "eu", "1 to 60"),
+        (&"x".repeat(61), "eu", "1 to 60"),
+        ("shop", "not a cluster", "from the list"),
+    ] {
+        let answer =
+            ana.submit("/dash/apps/new", "/dash/apps/new", &[("name", name), ("cluster", cluster)]).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{name} {cluster}");
+        assert!(answer.body.contains(text), "{name} {cluster}");
+    }
+    let answer = ana.submit("/dash/apps/new", "/dash/apps/new", &[("name", "shop"), ("cluster", "eu")]).await;
+    assert_eq!(answer.location(), "/dash/apps/1001/start");
+}
+
+#[tokio::test]
+async fn a_name_is_text_everywhere() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let name = "<script>alert(1)</script>\"'><img src=x>";
+    let id = ana.new_app(name).await;
+    for path in [
+        "/dash".to_owned(),
+        format!("/dash/apps/{id}"),
+        format!("/dash/apps/{id}/keys"),
+        format!("/dash/apps/{id}/settings"),
+        format!("/dash/apps/{id}/start"),
+        format!("/dash/apps/{id}/console"),
+    ] {
+        let page = ana.get(&path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(!page.body.contains("<script>alert") && !page.body.contains("<img src=x"), "{path}");
+        assert!(strip(&page.body).contains("<script>alert(1)</script>"), "{path}");
+    }
+    let wrong = ana
+        .submit(
+            &format!("/dash/apps/{id}/settings"),
+            &format!("/dash/apps/{id}/settings/origins"),
+            &[("origins", "\"><script>x</script>")],
+        )
+        .await;
+    assert!(!wrong.body.contains("<script>x"));
+}
+
+#[tokio::test]
+async fn settings_change_what_they_say() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let page = format!("/dash/apps/{id}/settings");
+    let answer = ana.submit(&page, &format!("{page}/name"), &[("name", "  shop-prod ")]).await;
+    assert_eq!(answer.location(), format!("{page}?done=name"));
+    assert!(ana.get(&format!("{page}?done=name")).await.body.contains("Renamed."));
+    ana.submit(&page, &format!("{page}/client-events"), &[("on", "1")]).await;
+    ana.submit(
+        &page,
+        &format!("{page}/origins"),
+        &[("origins", "https://Shop.example/\r\n\r\n*.shop.example\r\n")],
+    )
+    .await;
+    ana.submit(&page, &format!("{page}/enabled"), &[]).await;
+    let changed = app(&site, id).await.unwrap();
+    assert_eq!(changed.name, "shop-prod");
+    assert!(changed.client_events && !changed.enabled);
+    assert_eq!(changed.allowed_origins, ["https://shop.example", "*.shop.example"]);
+    let overview = ana.get(&format!("/dash/apps/{id}")).await;
+    assert!(overview.body.contains("This app is disabled."));
+    ana.submit(&page, &format!("{page}/client-events"), &[]).await;
+    ana.submit(&page, &format!("{page}/origins"), &[("origins", "")]).await;
+    ana.submit(&page, &format!("{page}/enabled"), &[("on", "1")]).await;
+    let changed = app(&site, id).await.unwrap();
+    assert!(!changed.client_events && changed.enabled && changed.allowed_origins.is_empty());
+}
+
+#[tokio::test]
+async fn settings_refuse_nonsense_and_keep_what_was_typed() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let page = format!("/dash/apps/{id}/settings");
+    let answer = ana.submit(&page, &format!("{page}/name"), &[("name", "   ")]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let answer = ana
+        .submit(
+            &page,
+            &format!("{page}/origins"),
+            &[("origins", "https://ok.example\nhttps://x.example/path")],
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        answer.body.contains("Line 2") && answer.body.contains("https://ok.example\nhttps://x.example/path")
+    );
+    let answer = ana.submit(&page, &format!("{page}/origins"), &[]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let answer = ana.submit(&page, &format!("{page}/origins"), &[("origins", &"x".repeat(70_000))]).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(answer.body.contains("64 KiB"));
+    let unchanged = app(&site, id).await.unwrap();
+    assert_eq!((unchanged.name.as_str(), unchanged.allowed_origins.len()), ("shop", 0));
+}
+
+#[tokio::test]
+async fn deleting_needs_the_name_typed() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let (page, delete) = (format!("/dash/apps/{id}/settings"), format!("/dash/apps/{id}/delete"));
+    for typed in ["", "Shop", "shop2"] {
+        let answer = ana.submit(&page, &delete, &[("confirm", typed)]).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{typed}");
+    }
+    assert!(app(&site, id).await.is_some());
+    let answer = ana.submit(&page, &delete, &[("confirm", "shop")]).await;
+    assert_eq!(answer.location(), "/dash?deleted=1");
+    assert!(app(&site, id).await.is_none());
+    assert_eq!(ana.get(&page).await.status, StatusCode::NOT_FOUND);
+    assert!(ana.get("/dash").await.body.contains("No apps"));
+}
+
+#[tokio::test]
+async fn snippets_name_the_public_address_and_the_curl_line_is_signed() {
+    let site =
+        Site::with(DashboardConfig { public_url: Some("https://ws.example.com".to_owned()), ..config() })
+            .await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let text = strip(&ana.get(&format!("/dash/apps/{id}/keys")).await.body);
+    assert!(
+        text.contains("REVERB_HOST=\"ws.example.com\"")
+            && text.contains("REVERB_PORT=443")
+            && text.contains("REVERB_SCHEME=https")
+    );
+    assert!(text.contains("wsHost: 'ws.example.com'") && text.contains("forceTLS: true"));
+    assert!(!text.contains("127.0.0.1"));
+    let app = app(&site, id).await.unwrap();
+    let key = &tenancy::app::keys(&site.db, &app.account_id, id).await.unwrap()[0];
+    let secret = key.secret.expose();
+    assert!(text.contains(&format!("PUSHER_URL=https://{}:{secret}@ws.example.com/apps/{id}", key.key)));
+    let endpoint = dashboard::Endpoint::parse("https://ws.example.com").unwrap();
+    let blocks = snippets::blocks(&app, key, &endpoint);
+    let ids: Vec<_> = blocks.iter().map(|b| b.id).collect();
+    assert_eq!(
+        ids,
+        ["laravel", "laravel-pusher", "pusher-js", "node", "php", "python", "ruby", "go", "curl"]
+    );
+    assert!(!blocks[2].code.contains(secret), "the secret stays out of browsers");
+    let curl = &blocks[8].code;
+    let url = curl.split('\'').find(|part| part.starts_with("https://")).unwrap();
+    let (path, query) = url.strip_prefix("https://ws.example.com").unwrap().split_once('?').unwrap();
+    let params: Vec<(&str, &str)> = query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+    let given = params.iter().find(|(name, _)| *name == "auth_signature").unwrap().1;
+    assert_eq!(sign_request(secret, "POST", path, &params), given);
+}
+
+#[tokio::test]
+async fn usage_is_there_for_scripts() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let request =
+        Request::get("/dash/usage").header("accept", "application/json").body(Body::empty()).unwrap();
+    let answer = ana.send(request).await;
+    assert!(
+        answer.body.contains(&format!(
+            "{{\"app\":{id},\"connections\":42,\"connections_max\":100,\"messages\":18204"
+        )),
+        "{}",
+        answer.body
+    );
+}

@@ -1,0 +1,9 @@
+//! The pages through the router, over a real database: what a browser, and what an attacker, would send.
+
+mod accounts;
+mod apps;
+mod console;
+mod csrf;
+mod headers;
+mod support;
+mod tenants;

@@ -1,0 +1,124 @@
+//! Another tenant's app is the same as no app, on every address.
+
+use axum::body::Body;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
+
+use crate::support::{Browser, Site, form};
+
+/// Pages under `/dash/apps/{id}`.
+pub(crate) const GETS: &[&str] = &["", "/start", "/keys", "/console", "/settings"];
+/// Addresses under `/dash/apps/{id}` that take a POST, and whether they take JSON.
+pub(crate) const POSTS: &[(&str, bool)] = &[
+    ("/settings/name", false),
+    ("/settings/client-events", false),
+    ("/settings/origins", false),
+    ("/settings/enabled", false),
+    ("/delete", false),
+    ("/events/sign", true),
+];
+
+async fn all_answers(browser: &mut Browser, id: &str, token: &str) -> Vec<(String, StatusCode, String)> {
+    let mut answers = Vec::new();
+    for tail in GETS {
+        let path = format!("/dash/apps/{id}{tail}");
+        let answer = browser.get(&path).await;
+        answers.push((format!("GET {tail}"), answer.status, answer.body));
+    }
+    for (tail, json) in POSTS {
+        let path = format!("/dash/apps/{id}{tail}");
+        let request = if *json {
+            Request::post(&path)
+                .header(CONTENT_TYPE, "application/json")
+                .header("x-csrf-token", token)
+                .body(Body::from(r#"{"channel":"a","event":"b","data":"c"}"#))
+                .unwrap()
+        } else {
+            form(&path, &[("csrf", token), ("name", "hijacked"), ("origins", ""), ("confirm", "shop")])
+        };
+        let answer = browser.send(request).await;
+        answers.push((format!("POST {tail}"), answer.status, answer.body));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn another_tenants_app_is_not_found_on_every_address() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let mut eve = site.person("eve@shop.example").await;
+    eve.new_app("own").await;
+    let token = eve.token("/dash").await;
+    let theirs = all_answers(&mut eve, &id.to_string(), &token).await;
+    let nobodys = all_answers(&mut eve, "987654321", &token).await;
+    for (theirs, nobodys) in theirs.iter().zip(&nobodys) {
+        assert_eq!(theirs.1, StatusCode::NOT_FOUND, "{}", theirs.0);
+        assert_eq!(theirs, nobodys, "no difference to an id that nobody has");
+    }
+    assert!(!eve.get("/dash").await.body.contains(">shop<"));
+    assert!(!eve.get("/dash/usage").await.body.contains(&id.to_string()));
+    let token = ana.token("/dash").await;
+    for (name, status, _) in all_answers(&mut ana, &id.to_string(), &token).await {
+        assert_ne!(status, StatusCode::NOT_FOUND, "the owner: {name}");
+    }
+}
+
+#[tokio::test]
+async fn strange_ids_are_not_found() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    for strange in [
+        format!("0{id}"),
+        format!("+{id}"),
+        "-1".into(),
+        "1".into(),
+        "x".into(),
+        "99999999999999999999".into(),
+        "%00".into(),
+        format!("{id}%20"),
+    ] {
+        let answer = ana.get(&format!("/dash/apps/{strange}/keys")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{strange}");
+    }
+}
+
+#[tokio::test]
+async fn scripts_get_the_same_as_json() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let request =
+        Request::get("/dash/apps/4242").header("accept", "application/json").body(Body::empty()).unwrap();
+    let answer = ana.send(request).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(answer.body.starts_with("{\"error\":{\"code\":\"not_found\""), "{}", answer.body);
+    let request =
+        Request::get("/dash/usage").header("accept", "application/json").body(Body::empty()).unwrap();
+    let answer = site.browser().send(request).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+/// The table above is complete: every route literal in the sources is in it.
+#[test]
+fn the_table_knows_every_route_of_an_app() {
+    let mut sources = Vec::new();
+    for dir in ["src", "src/pages"] {
+        for entry in std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "rs") {
+                sources.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut found = 0;
+    for source in &sources {
+        for piece in source.split("route(\"/dash/apps/{id}").skip(1) {
+            let tail = piece.split('"').next().unwrap();
+            let known = GETS.contains(&tail) || POSTS.iter().any(|(post, _)| *post == tail);
+            assert!(known, "{tail:?} is not in the table of this test");
+            found += 1;
+        }
+    }
+    assert_eq!(found, GETS.len() + POSTS.len());
+}
