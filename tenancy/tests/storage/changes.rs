@@ -9,6 +9,7 @@ use tenancy::{Db, changes::since};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
+const APPS: usize = 30;
 
 #[tokio::test]
 async fn making_changing_and_deleting_an_app_each_write_a_change() {
@@ -66,36 +67,46 @@ async fn the_feed_is_read_in_pages_and_shows_an_app_once() {
     .await;
 }
 
+/// Updates of different apps hold no row in common but the feed's counter: with a sequence in its place, a change could
+/// get the smaller number and become visible later, after the reader has gone on.
 #[tokio::test]
 async fn a_reader_misses_no_change_while_many_write() {
     on_both_urls(|url| async move {
         let db = Db::connect(&url).await.unwrap();
         db.migrate().await.unwrap();
         let (_, account) = sign_up(&db, "ana@example.com").await;
-        let writers: Vec<_> = (0..60)
-            .map(|_| {
-                let (db, account) = (db.clone(), account.clone());
-                tokio::spawn(async move { make_app(&db, &account).await.0.id })
-            })
-            .collect();
-        let reader = Db::connect(&url).await.unwrap();
-        let read = tokio::spawn(async move {
-            let (mut seq, mut seen) = (0, BTreeSet::new());
-            while seen.len() < 60 {
-                for change in since(&reader, seq, 7).await.unwrap() {
-                    assert!(change.seq > seq);
-                    seq = change.seq;
-                    seen.insert(change.app_id);
-                }
-            }
-            seen
-        });
-        let mut made = BTreeSet::new();
-        for writer in writers {
-            made.insert(writer.await.unwrap());
+        let mut all = BTreeSet::new();
+        for _ in 0..APPS {
+            all.insert(make_app(&db, &account).await.0.id);
         }
-        let seen = timeout(SOON, read).await.expect("every change is seen").unwrap();
-        assert_eq!(seen, made);
+        let reader = Db::connect(&url).await.unwrap();
+        for round in 1..=10 {
+            let start = changes::last(&db).await.unwrap();
+            let (reader, expected) = (reader.clone(), all.clone());
+            let read = tokio::spawn(async move {
+                let (mut seq, mut seen) = (start, BTreeSet::new());
+                while seen != expected {
+                    for change in since(&reader, seq, 7).await.unwrap() {
+                        assert!(change.seq > seq);
+                        seq = change.seq;
+                        seen.insert(change.app_id);
+                    }
+                }
+            });
+            let writers: Vec<_> = all
+                .iter()
+                .map(|&id| {
+                    let (db, account_id) = (db.clone(), account.id.clone());
+                    tokio::spawn(async move {
+                        app::update(&db, &account_id, id, AppChange::default()).await.unwrap().unwrap();
+                    })
+                })
+                .collect();
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            timeout(SOON, read).await.unwrap_or_else(|_| panic!("round {round} lost a change")).unwrap();
+        }
     })
     .await;
 }

@@ -5,8 +5,8 @@
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -194,7 +194,7 @@ fn postgres_url() -> &'static str {
 /// shell closes, and the shell stops the server and removes its folder.
 struct Server {
     url: String,
-    _watcher: Child,
+    watcher: Child,
 }
 
 /// How long a server may take to make its files and answer.
@@ -234,11 +234,11 @@ impl Server {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-        let server =
-            Server { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), _watcher: watcher };
+        let mut server = Server { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), watcher };
         let began = Instant::now();
-        while !answers(port) {
-            if began.elapsed() > START_MAX {
+        while !answers(&bin, port) {
+            let gave_up = server.watcher.try_wait().unwrap().is_some();
+            if gave_up || began.elapsed() > START_MAX {
                 let log = std::fs::read_to_string(format!("{folder}/log")).unwrap_or_default();
                 panic!("PostgreSQL from {} did not start:\n{log}", bin.display());
             }
@@ -248,16 +248,12 @@ impl Server {
     }
 }
 
-/// Whether the server speaks: it answers a request for TLS with one letter, and only when it is up.
-fn answers(port: u16) -> bool {
-    use std::io::{Read, Write};
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
-    let ssl_request = [0, 0, 0, 8, 4, 210, 22, 47];
-    let mut letter = [0];
-    stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
-        && stream.write_all(&ssl_request).is_ok()
-        && stream.read_exact(&mut letter).is_ok()
+/// Whether the server takes connections; an open port is not enough, for it opens before the server is up.
+fn answers(bin: &Path, port: u16) -> bool {
+    Command::new(bin.join("pg_isready"))
+        .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &port.to_string()])
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// PostgreSQL refuses to run as root; root becomes its user.
