@@ -29,6 +29,9 @@ const app = {
 };
 /** With more rows than this in one frame, fading each in would be noise and work. */
 const FADE_ROWS_MAX = 12;
+/** More rows than this at once are drawn only where they can be seen, until this long after the last burst. */
+const BURST_ROWS = 20;
+const BURST_CALM_MS = 250;
 /** The doctor speaks up when nothing came for this long. */
 const SILENCE_MS = 20_000;
 
@@ -43,6 +46,7 @@ let loaded = false;
 let problem = null;
 let arrived = 0;
 let frame = 0;
+let calm = 0; // timer that ends a burst
 const openedAt = Date.now();
 /** A link to one row (`#row=n1:17`): opened as soon as the row is there. */
 let wanted = new URLSearchParams(location.hash.slice(1)).get('row');
@@ -133,7 +137,15 @@ function schedule() {
 function draw() {
   frame = 0;
   if (!holding() && store.held.length > 0) release();
-  list.paint(arrived > 0 && arrived <= FADE_ROWS_MAX);
+  const burst = arrived > BURST_ROWS && !holding();
+  if (burst) {
+    clearTimeout(calm);
+    calm = setTimeout(() => {
+      calm = 0;
+      schedule();
+    }, BURST_CALM_MS);
+  }
+  list.paint({ arriving: arrived > 0 && arrived <= FADE_ROWS_MAX, burst: burst || (calm !== 0 && !holding()) });
   arrived = 0;
   drawStatus();
   drawHeld();

@@ -9,6 +9,8 @@ import { clip, count, isoTime, plural, size, timeOfDay, visible } from './text.j
 export const DOM_ROWS_MAX = 200;
 /** Rows kept above the visible part while scrolling, so that a fast wheel shows no blank. */
 const ABOVE = 60;
+/** Rows drawn below the visible part during a burst. */
+const BURST_MARGIN = 4;
 
 /**
  * @param {import('./kinds.js').Row} row
@@ -112,12 +114,17 @@ export class RowList {
     this.#whole = true;
   }
 
-  /** Draws what the present scroll position shows. @param {boolean} [arriving] new rows fade in */
-  paint(arriving = false) {
+  /**
+   * Draws what the present scroll position shows.
+   * @param {{arriving?: boolean, burst?: boolean}} [how] `arriving`: new rows fade in; `burst`: rows come faster than
+   *   anybody scrolls, so only those in sight are drawn, and the rest with the next quiet paint
+   */
+  paint({ arriving = false, burst = false } = {}) {
     const length = this.#view.length;
     const top = Math.floor(this.#viewport.scrollTop / this.#height);
-    const start = Math.max(0, Math.min(top - ABOVE, length - DOM_ROWS_MAX));
-    const end = Math.min(length, start + DOM_ROWS_MAX);
+    const rowsMax = burst ? Math.min(DOM_ROWS_MAX, Math.ceil(this.#viewport.clientHeight / this.#height) + BURST_MARGIN) : DOM_ROWS_MAX;
+    const start = Math.max(0, Math.min(top - (burst ? 0 : ABOVE), length - rowsMax));
+    const end = Math.min(length, start + rowsMax);
     if (this.#whole) this.#body.replaceChildren();
     this.#whole = false;
     this.#drop(start, end);
