@@ -55,11 +55,17 @@ async function copy(button) {
     await writeClipboard(text);
     button.classList.add('done');
     if (word) word.textContent = 'Copied';
+    button.dataset.label ??= button.getAttribute('aria-label') ?? '';
+    button.setAttribute('aria-label', 'Copied');
     toast('Copied.');
   } catch {
     toast('The browser refused to copy. Select the text instead.');
   }
-  setTimeout(() => { button.classList.remove('done'); if (word) word.textContent = 'Copy'; }, COPIED_MS);
+  setTimeout(() => {
+    button.classList.remove('done');
+    if (word) word.textContent = 'Copy';
+    if (button.dataset.label) button.setAttribute('aria-label', button.dataset.label);
+  }, COPIED_MS);
 }
 
 /* reveal ----------------------------------------------------------------------------------------------------------- */

@@ -109,8 +109,11 @@ impl RequestOrigin {
         let public = config.public_url.as_deref().and_then(Endpoint::parse);
         let header = |name| parts.headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok());
         let host = header(HOST.as_str()).or_else(|| parts.uri.authority().map(|a| a.as_str()));
-        let forwarded = config.trusted_proxies
-            && header("x-forwarded-proto").is_some_and(|proto| proto.trim() == "https");
+        // Of a chain of proxies, the first is the one that the visitor spoke to.
+        let forwarded = header("x-forwarded-proto")
+            .and_then(|list| list.split(',').next())
+            .is_some_and(|p| p.trim() == "https");
+        let forwarded = config.trusted_proxies && forwarded;
         let over_tls = parts.extensions.get::<OverTls>().is_some() || forwarded;
         // A TLS proxy that we weren't told about still shows: the visitor asked for the https address we are known by.
         let by_name = public

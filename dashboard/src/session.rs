@@ -22,14 +22,19 @@ const COOKIE_SECONDS: u32 = 30 * 24 * 3600;
 
 /// The signed-in person and their account. A handler that takes it can't be reached without a session: pages send the
 /// visitor to `/login` and back, JSON endpoints answer 401.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CurrentUser(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     user: User,
     account: Account,
     csrf: String,
+}
+
+impl std::fmt::Debug for CurrentUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CurrentUser").field("user", &self.0.user.id).finish_non_exhaustive()
+    }
 }
 
 impl CurrentUser {
