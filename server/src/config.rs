@@ -171,7 +171,7 @@ impl Raw {
             let shown = match (value.is_empty(), setting.secret) {
                 (true, _) => "unset".to_owned(),
                 (false, true) => "\"…\"".to_owned(),
-                (false, false) => format!("{value:?}"),
+                (false, false) => format!("{:?}", without_password(value)),
             };
             let source = match source {
                 Source::Flag => "command line".to_owned(),
@@ -256,6 +256,14 @@ impl Raw {
                 Some(other) => bail!("log_format must be text or json, it is {other:?}"),
             },
         })
+    }
+}
+
+/// An address without the user and password that it may carry.
+pub(crate) fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
     }
 }
 

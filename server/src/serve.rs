@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::accept::{self, Door};
-use crate::config::Config;
+use crate::config::{Config, without_password};
 use crate::{operator, wiring};
 
 /// A server that is listening.
@@ -38,13 +38,6 @@ pub async fn open_db(config: &Config) -> anyhow::Result<Db> {
     })?;
     db.migrate().await.context("the database's schema can't be brought up to date")?;
     Ok(db)
-}
-
-fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        _ => url.to_owned(),
-    }
 }
 
 /// Starts everything short of accepting connections.
