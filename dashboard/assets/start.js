@@ -2,7 +2,7 @@
  * The first minute: waits for a connection that is not ours, shows what the server sees, and can simulate a client.
  * Everything said here was observed: rows of the console, and times measured in this page.
  */
-import { idOf } from './console/store.js';
+import { byTime, idOf } from './console/store.js';
 import { rowElement } from './console/rows.js';
 import { visible } from './console/text.js';
 import { csrfToken, feedStrip } from './live/page.js';
@@ -53,7 +53,7 @@ function take({ rows }) {
 }
 
 function drawRows() {
-  const rows = waiting.sort((a, b) => a.ts - b.ts).slice(-ROWS_MAX);
+  const rows = waiting.sort(byTime).slice(-ROWS_MAX);
   waiting = [];
   const box = part('rows');
   const follow = box.scrollTop < 8;

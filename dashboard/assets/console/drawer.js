@@ -98,7 +98,7 @@ export class Drawer {
     for (const [field, label, query] of META) {
       const value = row[field];
       if (value === undefined || value === null) continue;
-      const shown = el('dd', {}, el('span', {}, field === 'bytes' ? `${size(value)} (${value})` : visible(value)));
+      const shown = el('dd', {}, el('span', {}, field === 'bytes' ? `${size(value)} (${value})` : visible(value, { multiline: field === 'details' })));
       if (query) {
         shown.append(el('span', { class: 'row-filter' },
           button('only', 'link', () => this.#on.filter(query, String(value), false), { title: 'Show only rows like this' }),
@@ -112,8 +112,8 @@ export class Drawer {
 
 /** @param {import('./kinds.js').Row} row @returns {HTMLElement[]} */
 function payload(row) {
-  if (row.data === undefined) return [el('p', { class: 'muted' }, visible(row.details ?? 'This kind of row carries no payload.'))];
-  const parts = [el('p', { class: 'muted payload-note' }, row.details ? visible(row.details) : '')];
+  if (row.data === undefined) return [el('p', { class: 'muted' }, visible(row.details || 'This kind of row carries no payload.', { multiline: true }))];
+  const parts = [el('p', { class: 'muted payload-note' }, row.details ? visible(row.details, { multiline: true }) : '')];
   if (row.channel?.startsWith('private-encrypted-')) parts.push(el('p', { class: 'muted' }, 'End-to-end encrypted: this is ciphertext, and the server has no key.'));
   const json = row.truncated ? { ok: false } : parseJson(row.data);
   const raw = el('pre', { class: 'raw', 'data-test': 'payload', tabindex: '0' }, visible(row.data, { multiline: true }));

@@ -39,7 +39,7 @@ export function drawFrequent(root, found, filter) {
   // Redrawn every second: keep a button that has the focus where it is.
   const focused = root.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   if (COLUMNS.every(([field]) => found[field].length === 0)) {
-    root.replaceChildren(el('p', { class: 'muted' }, 'Channels, events and problems of the last minute stand here.'));
+    root.replaceChildren(el('p', { class: 'muted' }, 'Frequently seen: nothing in the last minute.'));
     return;
   }
   root.replaceChildren(...COLUMNS.map(([field, title]) => {

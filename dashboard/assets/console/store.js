@@ -35,7 +35,7 @@ export class Store {
   /** Appends rows that are not counted (gap rows among them). */
   append(rows, hold) {
     // Groups are batched apart, so neighbours may arrive crossed by one interval.
-    const sorted = [...rows].sort((a, b) => a.ts - b.ts);
+    const sorted = [...rows].sort(byTime);
     for (const row of sorted) row.n = this.#next++;
     if (hold) {
       this.held.push(...sorted);
@@ -85,6 +85,11 @@ export class Store {
     if (!Object.hasOwn(KINDS, kind) && this.counts.size > 64 && !this.counts.has(kind)) return;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + n);
   }
+}
+
+/** Order in time; a node's own order within one millisecond. */
+export function byTime(a, b) {
+  return a.ts - b.ts || (a.node === b.node ? a.seq - b.seq : 0);
 }
 
 /** The id of a row in links: `n1:17`. @param {import('./kinds.js').Row} row */

@@ -8,7 +8,7 @@ const INVISIBLE =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}\ud800-\udfff]/gu;
 
 /**
- * Replaces characters that have no shape of their own by their number: `⟨U+202E⟩`.
+ * Replaces characters that have no shape of their own by their number, `⟨U+202E⟩`, and a line feed by `↵`.
  * @param {unknown} value
  * @param {{multiline?: boolean}} [options] `multiline` keeps line feeds and tabs
  * @returns {string}
@@ -16,6 +16,7 @@ const INVISIBLE =
 export function visible(value, options = {}) {
   return String(value ?? '').replace(INVISIBLE, (char) => {
     if (options.multiline && (char === '\n' || char === '\t')) return char;
+    if (char === '\n') return ' ↵ ';
     const code = char.codePointAt(0) ?? 0;
     return `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
   });
