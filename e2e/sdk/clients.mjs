@@ -75,7 +75,7 @@ export function collecting(pusher, name) {
   const channel = pusher.subscribe(name);
   if (!channel.events) {
     channel.events = [];
-    channel.bind_global((event, data, metadata) => channel.events.push({ event, data, metadata }));
+    channel.bind_global((event, data) => channel.events.push({ event, data }));
   }
   return channel;
 }

@@ -122,6 +122,7 @@ export function command(args, { dataDir, env = {}, input } = {}) {
         }
       },
     );
+    child.stdin.on('error', () => {}); // a command that reads nothing may be gone by now
     child.stdin.end(input ?? '');
   });
 }
@@ -163,6 +164,8 @@ export class Server {
         FANFARE_DATA_DIR: this.dataDir,
         FANFARE_LISTEN: `127.0.0.1:${this.port}`,
         FANFARE_LOG: 'info',
+        FANFARE_DRAIN_SECONDS: '1',
+        ...(this.mode === 'serve' ? { FANFARE_SIGNUP: 'open' } : {}),
         ...this.env,
       }),
       stdio: ['ignore', 'pipe', 'pipe'],

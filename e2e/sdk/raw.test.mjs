@@ -313,7 +313,7 @@ const get = (target, headers = '') => exchange(server.port, `GET ${target} HTTP/
 const status = ({ text }) => Number(text.split(' ')[1]);
 
 story('unknown routes answer 404', async () => {
-  for (const target of ['/no/such/page', '/apps', `/apps/${app.id}/nothing`, '/v1/nothing', '/dash/apps/../../etc/passwd', '/%00', `/apps/${'9'.repeat(60)}/events`]) {
+  for (const target of ['/no/such/page', '/apps', `/apps/${app.id}/nothing`, '/v1/nothing', '/dash/apps/../../etc/passwd', '/%00', `/apps/${'9'.repeat(60)}/channels`]) {
     const answer = await get(target);
     assert.ok([400, 401, 404].includes(status(answer)), `${target}: ${answer.text.slice(0, 200)}`);
     if (target === '/no/such/page') assert.equal(status(answer), 404);

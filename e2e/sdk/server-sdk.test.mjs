@@ -153,7 +153,8 @@ story('a wrong secret is refused with 401 and the string that should have been s
   const { status, body } = await refusal(backEnd(server, { ...app, secret: 'not-the-secret-of-it' }).trigger('one', 'said', {}));
   assert.equal(status, 401);
   assert.match(body, /signature/i);
-  assert.ok(body.includes(`POST\n/apps/${app.id}/events\nauth_key=${app.key}`), body);
+  // The line ends may be shown as \n, as the service that this answer is known from does.
+  assert.ok(body.replaceAll('\\n', '\n').includes(`POST\n/apps/${app.id}/events\nauth_key=${app.key}`), body);
   assert.equal(body.includes(app.secret), false);
 });
 

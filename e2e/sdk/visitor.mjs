@@ -13,7 +13,7 @@ const decode = (text) =>
 
 function attributes(tag) {
   const found = {};
-  for (const [, name, , double, single, bare] of tag.matchAll(/([\w:-]+)(=("([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g)) {
+  for (const [, name, , , double, single, bare] of tag.matchAll(/([\w:-]+)(=("([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g)) {
     found[name.toLowerCase()] ??= decode(double ?? single ?? bare ?? '');
   }
   return found;
