@@ -19,8 +19,8 @@ step() {
     shift 2
     local log="$logs/${name// /-}.log" code=0 start=$SECONDS p=0 f=0 s=0
     say "$name"
-    "$@" > >(tee "$log") 2>&1 || code=$?
-    wait $! 2>/dev/null || true
+    "$@" 2>&1 | tee "$log"
+    code=${PIPESTATUS[0]}
     case $kind in
         nextest)
             p=$(sum "$log" '([0-9]+) passed' Summary)
