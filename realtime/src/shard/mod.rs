@@ -58,7 +58,12 @@ impl Starter {
     }
 
     pub(crate) fn spawn(self, id: u16, node: Node) -> io::Result<()> {
-        let shard = Shard {
+        let shard = self.shard(id, node);
+        std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || shard.run()).map(drop)
+    }
+
+    fn shard(self, id: u16, node: Node) -> Shard {
+        Shard {
             id,
             node,
             inbox: self.inbox,
@@ -74,8 +79,7 @@ impl Starter {
             generation: 0,
             drain: None,
             stop: false,
-        };
-        std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || shard.run()).map(drop)
+        }
     }
 }
 

@@ -98,3 +98,93 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::apps::{AppRecord, AppSource, SourceError};
+    use crate::meter::Permit;
+    use crate::node::{Node, NodeConfig};
+    use crate::shard::Starter;
+    use crate::shard::conn::{NewConn, Verdict};
+    use crate::usage::{BoxFuture, UsageDelta, UsageSink};
+
+    struct OneApp;
+
+    impl AppSource for OneApp {
+        fn by_key<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<AppRecord>, SourceError>> {
+            self.by_id(1001)
+        }
+
+        fn by_id(&self, id: u64) -> BoxFuture<'_, Result<Option<AppRecord>, SourceError>> {
+            let snapshot = crate::app::AppSnapshot { id, ..crate::app::tests::snapshot() };
+            Box::pin(async { Ok(Some(AppRecord { snapshot, day: 0, scope_messages: 0, app_messages: 0 })) })
+        }
+    }
+
+    impl UsageSink for OneApp {
+        fn add(&self, _: Vec<UsageDelta>) -> BoxFuture<'_, Result<(), SourceError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    /// A shard whose clock the test moves, and the other end of its one socket.
+    async fn shard_with_a_socket() -> (Shard, std::net::TcpStream) {
+        let config = NodeConfig { workers: 1, cluster: "local".into() };
+        let node = Node::start(config, Arc::new(OneApp), Arc::new(OneApp)).await.unwrap();
+        let app = node.apps().find_by_id(1001).await.unwrap().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut shard = Starter::new().unwrap().shard(0, node);
+        let permit = Permit::take(&app).unwrap();
+        shard.connect(NewConn {
+            stream,
+            early: bytes::Bytes::new(),
+            verdict: Verdict::Admit { app, permit, key: "key".into() },
+            ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            sdk: None,
+            origin: None,
+            protocol: 7,
+        });
+        (shard, peer)
+    }
+
+    fn at(shard: &mut Shard, second: u32) {
+        shard.now = second;
+        shard.sweep();
+    }
+
+    #[tokio::test]
+    async fn a_silent_socket_is_pinged_then_closed_with_4201() {
+        let (mut shard, mut peer) = shard_with_a_socket().await;
+        let mut buffer = [0; 1_024];
+        let established = peer.read(&mut buffer).unwrap();
+        assert!(String::from_utf8_lossy(&buffer[..established]).contains("connection_established"));
+        at(&mut shard, ACTIVITY_TIMEOUT_SECONDS - 1);
+        at(&mut shard, ACTIVITY_TIMEOUT_SECONDS);
+        assert_eq!(peer.read(&mut buffer).unwrap(), 2);
+        assert_eq!(buffer[..2], [0x89, 0], "one ping, and not before its time");
+        at(&mut shard, ACTIVITY_TIMEOUT_SECONDS + PONG_TIMEOUT_SECONDS - 1);
+        at(&mut shard, ACTIVITY_TIMEOUT_SECONDS + PONG_TIMEOUT_SECONDS);
+        let n = peer.read(&mut buffer).unwrap();
+        assert_eq!(buffer[0], 0x88);
+        assert_eq!(u16::from_be_bytes([buffer[2], buffer[3]]), 4_201, "{:?}", &buffer[..n]);
+        assert_eq!(shard.conns.len(), 1, "the peer may still answer");
+        at(&mut shard, ACTIVITY_TIMEOUT_SECONDS + PONG_TIMEOUT_SECONDS + CLOSE_SECONDS);
+        assert!(shard.conns.is_empty());
+    }
+
+    #[tokio::test]
+    async fn any_frame_is_a_sign_of_life() {
+        let (mut shard, _peer) = shard_with_a_socket().await;
+        at(&mut shard, ACTIVITY_TIMEOUT_SECONDS);
+        shard.feed(0, &[0x8a, 0x80, 0, 0, 0, 0]); // a masked pong
+        at(&mut shard, ACTIVITY_TIMEOUT_SECONDS + PONG_TIMEOUT_SECONDS);
+        assert!(shard.conns[0].closing_until.is_none() && shard.conns[0].pinged.is_none());
+    }
+}
