@@ -14,6 +14,7 @@ const READY_WITHIN_MS = 20_000;
 const ENDS_WITHIN_MS = 15_000;
 const COMMAND_WITHIN_MS = 30_000;
 const STORY_WITHIN_MS = 45_000;
+const CLEANUP_WITHIN_MS = 20_000;
 /** contract.md: a running server serves what `fanfare apps create` wrote within 1 s. */
 export const APP_SERVED_WITHIN_MS = 1_000;
 const LOG_LINES_ON_FAILURE = 60;
@@ -341,9 +342,14 @@ export function channelToken(app, socketId, channel, channelData) {
   return `${app.key}:${createHmac('sha256', app.secret).update(text).digest('hex')}`;
 }
 
-/** A test that prints the servers' logs when it fails. */
+/**
+ * A test that prints the servers' logs when it fails. What its body hands to `t.after` runs when it ends, the last first:
+ * clients are gone before the server that they would otherwise try to reach again.
+ */
 export function story(name, body, { deadlineMs = STORY_WITHIN_MS, skip = false } = {}) {
-  test(name, { skip, timeout: deadlineMs + 15_000 }, async (t) => {
+  test(name, { skip, timeout: deadlineMs + CLEANUP_WITHIN_MS }, async (context) => {
+    const cleanups = [];
+    const t = { name, after: (cleanup) => cleanups.push(cleanup), diagnostic: (text) => context.diagnostic(text) };
     try {
       await within(Promise.resolve(body(t)), deadlineMs, 'the story to end');
     } catch (error) {
@@ -351,6 +357,8 @@ export function story(name, body, { deadlineMs = STORY_WITHIN_MS, skip = false }
         process.stderr.write(`\n--- ${name}: log of fanfare ${server.mode} (pid ${server.pid}) ---\n${server.log()}\n---\n`);
       }
       throw error;
+    } finally {
+      for (const cleanup of cleanups.reverse()) await cleanup();
     }
   });
 }
