@@ -46,7 +46,7 @@ export async function until(probe, what, deadlineMs = 5_000) {
       last = error;
     }
     if (Date.now() - started > deadlineMs) {
-      const seen = typeof what === 'function' ? what() : what;
+      const seen = typeof what === 'function' ? await what() : what;
       throw new Error(`waited ${deadlineMs} ms for ${seen}${last ? ` (last: ${last.message})` : ''}`);
     }
     await sleep(10);

@@ -335,12 +335,11 @@ story('a request head of a mebibyte is refused with 431, and so are thousands of
   assert.ok([414, 431, 400].includes(status(target)), target.text.slice(0, 200));
 });
 
-story('a head that never ends is closed by the server', async () => {
-  const slow = await exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ', { deadlineMs: HEAD_WITHIN_MS });
-  assert.equal(slow.closed, true, `still open after ${slow.tookMs} ms`);
-  const silent = await exchange(server.port, '', { deadlineMs: HEAD_WITHIN_MS });
-  assert.equal(silent.closed, true, `a silent connection is still open after ${silent.tookMs} ms`);
-}, { deadlineMs: 2 * HEAD_WITHIN_MS + 5_000 });
+story('a head that never ends is closed by the server, and so is a connection that says nothing', async () => {
+  const beginnings = ['GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ', ''];
+  const answers = await Promise.all(beginnings.map((bytes) => exchange(server.port, bytes, { deadlineMs: HEAD_WITHIN_MS })));
+  for (const [n, { closed, tookMs }] of answers.entries()) assert.equal(closed, true, `${JSON.stringify(beginnings[n])}: still open after ${tookMs} ms`);
+});
 
 story('bytes that are no HTTP are refused and closed', async () => {
   for (const bytes of [Buffer.from('\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 'latin1'), Buffer.from('HELO mail\r\n\r\n'), Buffer.alloc(5_000, 0xff)]) {
@@ -372,23 +371,6 @@ story('a browser may ask with CORS, on REST and for errors too', async () => {
 story('healthz and readyz answer 200', async () => {
   for (const target of ['/healthz', '/readyz']) assert.equal(status(await get(target)), 200, target);
 });
-
-story('a reader that never reads is ended and does not slow the others', async (t) => {
-  const slow = await connect(t);
-  const fast = await connect(t);
-  for (const raw of [slow, fast]) await raw.subscribe('firehose');
-  slow.socket.pause();
-  const data = 'x'.repeat(10_000);
-  const publishes = 1_500;
-  for (let n = 0; n < publishes; n += 50) {
-    await Promise.all([...Array(50).keys()].map(() => server.publish(app, 'firehose', 'drop', data)));
-  }
-  await until(() => fast.frames.length >= publishes + 2, () => `all events on the fast reader, ${fast.frames.length} so far`, 20_000);
-  assert.equal((await server.rest(app, 'GET', `/apps/${app.id}/channels/firehose`, { params: {} })).json.occupied, true);
-  slow.socket.resume();
-  await until(() => slow.ended || slow.frames.some((frame) => frame.opcode === CLOSE), 'the slow reader to be ended', 20_000);
-  assert.ok(slow.frames.length < publishes + 2, 'the slow reader was cut off before the end');
-}, { deadlineMs: 90_000 });
 
 story('after all of that the same process serves the bystander', async () => {
   await sleep(50);

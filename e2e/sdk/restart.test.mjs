@@ -6,6 +6,9 @@ import { OWNER, command, startServer, story, until } from './harness.mjs';
 import { RawSocket } from './rawsocket.mjs';
 import { Visitor } from './visitor.mjs';
 
+/** pusher-js waits out a transport time-out of 15 s when an attempt meets a closed port. */
+const BACK_WITHIN_MS = 30_000;
+
 const server = await startServer();
 after(() => server.stop());
 
@@ -46,7 +49,7 @@ story('a client that was connected is back after the restart, with its subscript
   const channels = [await subscribed(pusher, 'news'), await subscribed(pusher, 'presence-room')];
   const before = await connected(pusher);
   await restart();
-  await until(() => pusher.connection.state === 'connected' && pusher.connection.socket_id !== before, () => `the client to be back, seen ${pusher.states}`, 15_000);
+  await until(() => pusher.connection.state === 'connected' && pusher.connection.socket_id !== before, () => `the client to be back, seen ${pusher.states}`, BACK_WITHIN_MS);
   for (const channel of channels) await arrives(channel, 'pusher:subscription_succeeded', 2, 10_000).catch(() => until(() => channel.subscribed, 'the subscription'));
   await backEnd(server, app).trigger('news', 'after', {});
   await arrives(channels[0], 'after');
