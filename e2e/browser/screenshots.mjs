@@ -1,0 +1,96 @@
+// Takes the pictures of docs/screenshots/: every page in both themes, and the console on a small screen, from a real server
+// with something going on. Run it by `make screenshots`; it is no test.
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+import { backEnd, client, collecting, subscribed } from '../sdk/clients.mjs';
+import { sleep, startServer, until } from '../sdk/harness.mjs';
+import { newApp, signUp, status } from './chromium.mjs';
+
+const folder = process.argv[2];
+if (!folder) throw new Error('usage: screenshots.mjs FOLDER');
+mkdirSync(folder, { recursive: true });
+
+const WIDE = { width: 1440, height: 900 };
+const NARROW = { width: 360, height: 740 };
+/** So that the times in the pictures look like a morning in a shop and not like a burst. */
+const BETWEEN_STEPS_MS = 140;
+const server = await startServer({ env: { FANFARE_CLUSTER: 'eu' } });
+const cleanups = [];
+const t = { after: (cleanup) => cleanups.push(cleanup) };
+const browser = await chromium.launch({ executablePath: process.env.FANFARE_CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'] });
+
+/** A shop at work: members come and go, orders are shipped, somebody types, and two things go wrong. */
+async function bustle(app) {
+  const sdk = backEnd(server, app);
+  const stranger = { ...app, secret: 'secret-of-another-app' };
+  const [ana, ben] = ['Ana', 'Ben'].map((name) => client(t, server, app, { user: { id: name.toLowerCase(), info: { name } } }));
+  const steps = [
+    ...[ana, ben].flatMap((pusher) => ['orders', 'private-chat.7', 'presence-checkout'].map((channel) => () => subscribed(pusher, channel))),
+    () => sdk.trigger('orders', 'App\\Events\\OrderPlaced', { id: 1042, total: '59.00', currency: 'EUR' }),
+    () => sdk.trigger('private-chat.7', 'App\\Events\\MessageSent', { from: 'ana', text: 'Is the blue one back in stock?' }),
+    () => ana.channel('private-chat.7').trigger('client-typing', { who: 'ana' }),
+    () => sdk.trigger('presence-checkout', 'App\\Events\\CartChanged', { items: 3, total: '118.50' }),
+    () => sdk.trigger('chat.7', 'App\\Events\\MessageSent', { from: 'ben', text: 'Yes, since this morning.' }),
+    () => backEnd(server, stranger).trigger('orders', 'App\\Events\\OrderPlaced', { id: 1043 }).catch(() => {}),
+    () => collecting(client(t, server, stranger), 'private-chat.8'),
+    () => ben.disconnect(),
+    () => sdk.trigger('orders', 'App\\Events\\OrderShipped', { id: 1042, carrier: 'DHL', track: 'JD014600003' }),
+  ];
+  for (const step of steps) {
+    await step();
+    await sleep(BETWEEN_STEPS_MS);
+  }
+}
+
+try {
+  const first = await browser.newContext({ viewport: WIDE });
+  const page = await first.newPage();
+  await signUp(page, server, 'ana@example.test');
+  const app = await newApp(page, server, 'shop-prod');
+  await newApp(page, server, 'shop-staging');
+  await page.goto(`${server.url}/dash/apps/${app.id}/settings`);
+  await page.check('[name=on]', { force: true });
+  await page.waitForLoadState();
+  await server.serves(app);
+  await bustle(app);
+  const state = await first.storageState();
+
+  const shot = async (context, name, target, prepare) => {
+    const view = await context.newPage();
+    await view.goto(`${server.url}${target}`, { waitUntil: 'load' });
+    const stated = view.locator('[data-test=console-status]');
+    if (await stated.count()) await status(view, 'live');
+    await prepare?.(view);
+    await view.evaluate(() => document.fonts.ready);
+    await view.screenshot({ path: path.join(folder, `${name}.png`), animations: 'disabled' });
+    await view.close();
+  };
+  const openRow = async (view) => {
+    const row = view.locator('[data-test=console-row][data-kind=api_message][data-channel=orders]').first();
+    await until(() => row.count(), 'the row');
+    await row.click();
+  };
+  for (const colorScheme of ['light', 'dark']) {
+    const guest = await browser.newContext({ viewport: WIDE, colorScheme, reducedMotion: 'reduce' });
+    await shot(guest, `signup-${colorScheme}`, '/signup');
+    await shot(guest, `login-${colorScheme}`, '/login');
+    const owner = await browser.newContext({ viewport: WIDE, colorScheme, reducedMotion: 'reduce', storageState: state });
+    await shot(owner, `home-${colorScheme}`, '/dash');
+    await shot(owner, `new-app-${colorScheme}`, '/dash/apps/new');
+    for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings']]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);
+    await shot(owner, `start-${colorScheme}`, `/dash/apps/${app.id}/start`, async (view) => {
+      await view.click('[data-test=simulate]');
+      await view.waitForSelector('[data-test=first-event]:visible');
+    });
+    await shot(owner, `console-${colorScheme}`, `/dash/apps/${app.id}/console`, openRow);
+    const small = await browser.newContext({ viewport: NARROW, colorScheme, reducedMotion: 'reduce', storageState: state });
+    await shot(small, `console-360-${colorScheme}`, `/dash/apps/${app.id}/console`);
+  }
+  console.log(`pictures are in ${folder}`);
+} finally {
+  for (const cleanup of cleanups.reverse()) cleanup();
+  await browser.close();
+  await server.stop();
+}
+process.exit(0);
