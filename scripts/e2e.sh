@@ -4,6 +4,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 . scripts/steps.sh
+trap 'rm -rf "$logs"' EXIT
 scripts/install.sh || exit 1
 steps_e2e
 closing_line

@@ -63,6 +63,5 @@ closing_line() {
     else
         printf '\n%d passed, %d failed\n' "$passed" "$failed"
     fi
-    rm -rf "$logs"
     [ "$failed" = 0 ] && [ ${#failed_steps[@]} = 0 ]
 }

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/steps.sh
 
 # Whatever ends this run ends PostgreSQL too. The tests end their own servers, each by its id.
-trap postgres_stop EXIT
+trap 'postgres_stop; rm -rf "$logs"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 

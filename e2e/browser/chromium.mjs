@@ -4,8 +4,10 @@ import { after } from 'node:test';
 import { chromium } from 'playwright-core';
 import { until } from '../sdk/harness.mjs';
 
-const EXECUTABLE = process.env.FANFARE_CHROMIUM ?? '/usr/bin/chromium';
-const QUIET = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
+/** Debian's Chromium; another one by name. */
+export const EXECUTABLE = process.env.FANFARE_CHROMIUM ?? '/usr/bin/chromium';
+/** Runs as root, and asks nothing of the world outside. */
+export const QUIET = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
 
 export const PASSWORD = 'quiet-harbour-51-lamp';
 

@@ -6,8 +6,8 @@ import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 import { backEnd } from '../sdk/clients.mjs';
 import { startServer, story } from '../sdk/harness.mjs';
+import { EXECUTABLE, QUIET } from './chromium.mjs';
 
-const QUIET = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
 
 let server;
 let browser;
@@ -15,7 +15,7 @@ let context;
 let app;
 before(async () => {
   server = await startServer({ mode: 'dev', owner: false });
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: QUIET });
+  browser = await chromium.launch({ executablePath: EXECUTABLE, args: QUIET });
   context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
   const page = await context.newPage();
   await page.goto(`${server.url}/signup`);

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 import { startServer, story } from '../sdk/harness.mjs';
+import { EXECUTABLE, QUIET } from './chromium.mjs';
 
-const QUIET = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
 const PASSWORD = 'quiet-harbour-51-lamp';
 /** Console rows must be on screen this soon (milliseconds); a loaded machine gets some more. */
 const ROW_WITHIN_MS = 300;
@@ -15,7 +15,7 @@ let server;
 let browser;
 before(async () => {
   server = await startServer({ mode: 'dev', owner: false });
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: QUIET });
+  browser = await chromium.launch({ executablePath: EXECUTABLE, args: QUIET });
 });
 after(async () => {
   await browser?.close();

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { backEnd, client, collecting, subscribed } from '../sdk/clients.mjs';
 import { sleep, startServer, until } from '../sdk/harness.mjs';
-import { newApp, signUp, status } from './chromium.mjs';
+import { EXECUTABLE, QUIET, newApp, signUp, status } from './chromium.mjs';
 
 const folder = process.argv[2];
 if (!folder) throw new Error('usage: screenshots.mjs FOLDER');
@@ -18,7 +18,7 @@ const BETWEEN_STEPS_MS = 140;
 const server = await startServer({ env: { FANFARE_CLUSTER: 'eu' } });
 const cleanups = [];
 const t = { after: (cleanup) => cleanups.push(cleanup) };
-const browser = await chromium.launch({ executablePath: process.env.FANFARE_CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'] });
+const browser = await chromium.launch({ executablePath: EXECUTABLE, args: QUIET });
 
 /** A shop at work: members come and go, orders are shipped, somebody types, and two things go wrong. */
 async function bustle(app) {

@@ -4,7 +4,7 @@
 // It knows nothing about any SDK (see clients.mjs) and nothing about the pages (see visitor.mjs).
 import { execFile, spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -77,6 +77,10 @@ export async function freePort() {
 
 const directories = new Set();
 const children = new Set();
+
+// A server must not outlive a test process that was killed with no time to clean up. The kernel sees to it, through a
+// program of util-linux that becomes the server itself, so that its process id is the server's.
+const MORTAL = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] : [];
 
 export function temporaryDirectory(label = 'data') {
   const directory = mkdtempSync(path.join(tmpdir(), `fanfare-e2e-${label}-`));
@@ -159,7 +163,8 @@ export class Server {
   }
 
   spawn() {
-    const child = spawn(binary(), [this.mode, ...this.args], {
+    const [program, ...before] = MORTAL;
+    const child = spawn(program ?? binary(), [...before, ...(program ? [binary()] : []), this.mode, ...this.args], {
       cwd: this.dataDir,
       env: environment({
         FANFARE_DATA_DIR: this.dataDir,
