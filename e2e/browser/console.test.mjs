@@ -8,7 +8,6 @@ import { backEnd } from '../sdk/clients.mjs';
 import { startServer, story } from '../sdk/harness.mjs';
 import { EXECUTABLE, QUIET } from './chromium.mjs';
 
-
 let server;
 let browser;
 let context;
