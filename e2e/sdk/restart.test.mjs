@@ -7,7 +7,7 @@ import { RawSocket } from './rawsocket.mjs';
 import { Visitor } from './visitor.mjs';
 
 /** pusher-js waits out a transport time-out of 15 s when an attempt meets a closed port. */
-const BACK_WITHIN_MS = 30_000;
+const BACK_WITHIN_MS = 5_000;
 
 const server = await startServer();
 after(() => server.stop());

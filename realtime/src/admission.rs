@@ -74,7 +74,11 @@ fn check(
         return Err((CloseCode::Unauthorized, format!("Origin not allowed: {origin}"), Some(hint)));
     }
     if node.is_draining() {
-        return Err((CloseCode::Reconnect, "The server is restarting: reconnect".into(), None));
+        return Err((
+            CloseCode::OverCapacity,
+            "The server is restarting: come back in a moment".into(),
+            None,
+        ));
     }
     Permit::take(app).map_err(|(used, limit)| {
         (

@@ -16,6 +16,9 @@ use crate::usage::{self, UsageSink};
 /// The dashboard's own app, whose channels carry the console.
 pub const SYSTEM_APP_ID: u64 = 1;
 
+/// How long a drained node still answers those who come back at once.
+const FAREWELL: Duration = Duration::from_millis(300);
+
 /// How to run a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -171,15 +174,25 @@ impl Node {
         }
     }
 
-    /// Goes away politely: no new sockets, open ones closed with 4200 in turn over `over`, usage written, shards ended.
+    /// Goes away politely: newcomers are told to come back a little later (4100), open sockets are closed with 4200 in turn
+    /// over `over`. Returns when all are gone, and long enough after the last one that its next attempt still finds somebody:
+    /// a refused TCP connection costs pusher-js fifteen seconds, a close code one. Keep accepting until then.
     pub async fn drain(&self, over: Duration) {
         self.0.draining.store(true, Relaxed);
+        let open = || self.apps().all().iter().any(|app| app.usage().connections > 0);
+        let had_some = open();
         self.0.shards.iter().for_each(|shard| shard.push(Command::Drain(over)));
         let deadline = tokio::time::Instant::now() + over + Duration::from_secs(1);
-        let open = || self.apps().all().iter().any(|app| app.usage().connections > 0);
         while open() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        if had_some {
+            tokio::time::sleep(FAREWELL).await;
+        }
+    }
+
+    /// Writes what is not yet in storage and ends the shards.
+    pub async fn stop(&self) {
         self.flush_usage().await;
         self.0.shards.iter().for_each(|shard| shard.push(Command::Stop));
     }

@@ -132,10 +132,13 @@ impl Running {
         let (end, ended) = watch::channel(false);
         let accepting = tokio::spawn(accept::run(self.listener, self.door, ended));
         stop.await;
-        tracing::info!("going away: no new connections, open ones are told to reconnect");
+        tracing::info!(
+            "going away: open connections are told to reconnect, new ones to come back in a moment"
+        );
+        self.node.drain(self.drain).await;
         let _ = end.send(true);
         let _ = accepting.await;
-        self.node.drain(self.drain).await;
+        self.node.stop().await;
     }
 }
 

@@ -12,7 +12,8 @@ const META = [
   ['kind', 'Kind', 'kind'], ['channel', 'Channel', 'channel'], ['event', 'Event', 'event'], ['socket_id', 'Socket', 'socket'],
   ['user_id', 'User', 'user'], ['recipients', 'Recipients', null], ['bytes', 'Size', null], ['status', 'Status', 'status'], ['code', 'Code', 'status'],
   ['source', 'Source', 'source'], ['key', 'Key', 'key'], ['ip', 'IP address', 'ip'], ['sdk', 'SDK', null], ['origin', 'Origin', null],
-  ['node', 'Node', 'node'], ['seq', 'Sequence', null], ['details', 'Details', null],
+  ['node', 'Node', 'node'], ['seq', 'Sequence', null], ['left_out', 'Left out before it', null],
+  ['details', 'Details', null],
 ];
 
 export class Drawer {

@@ -40,12 +40,18 @@ export function rowElement(row, doc = document) {
     cell(doc, 'c-channel', row.channel),
     cell(doc, 'c-event', row.event),
     cell(doc, 'c-socket', row.user_id !== undefined ? `@${row.user_id}` : row.socket_id, row.socket_id),
-    cell(doc, 'c-details', row.details ?? preview(row)),
+    cell(doc, 'c-details', details(row)),
     cell(doc, 'c-size', size(row.bytes), row.bytes === undefined ? undefined : plural(row.bytes, 'byte')),
     cell(doc, 'c-to', row.recipients === undefined ? '' : count(row.recipients), row.recipients === undefined ? undefined : plural(row.recipients, 'recipient')),
   );
   if (row.recipients === 0) element.classList.add('no-recipients');
   return element;
+}
+
+/** The sentence of a row; one that follows a thinned-out flood says how many of its kind have no row. */
+function details(row) {
+  const sentence = row.details ?? preview(row);
+  return row.left_out === undefined ? sentence : `${count(row.left_out)} more like this before it · ${sentence}`;
 }
 
 function preview(row) {

@@ -1,32 +1,38 @@
 //! The debug console's data: one row a happening, kept in a ring per app, fanned out only while somebody watches.
 //!
-//! A flood costs a counter each: beyond `ROWS_PER_WINDOW` rows a window (errors: `ERRORS_PER_WINDOW`) rows are counted
-//! but not built. Totals stay exact. There is no queue: who watches reads the ring from where it stopped, and what fell out
+//! A flood costs a counter each: beyond the rate of its class a row is counted but not built, and the next row of its kind
+//! says how many were left out before it. Totals stay exact. There is no queue: who watches reads the ring from where it stopped, and what fell out
 //! of the ring meanwhile is told as lost.
 
 mod ring;
 mod row;
+mod sampler;
 mod tap;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 pub use ring::Page;
 use ring::Ring;
 pub use row::{DATA_PREVIEW_BYTES_MAX, Group, Hint, Kind, Row, Source, mask_ip};
+use sampler::{Bucket, Rate};
 pub(crate) use tap::run as run_tap;
 pub use tap::stat;
 
 use crate::clock;
 
-/// Length of a sampling window.
-const WINDOW_MS: u64 = 100;
-/// Rows of ordinary kinds built in a window: 100 a second are more than a person reads.
-const ROWS_PER_WINDOW: u32 = 10;
-/// Rows about errors, connections and config built in a window; they explain, so they get more room.
-const ERRORS_PER_WINDOW: u32 = 50;
+/// Rows of a group that are built. Messages: a back-fill page at once, then what a person may just follow. Subscriptions: a
+/// page load of many channels with their members. Connections and errors explain, so they are thinned out last; the bound is
+/// what keeps an attack from costing more than a counter.
+const fn rate_of(group: Group) -> Rate {
+    match group {
+        Group::Msg => Rate { burst: 200, per_second: 50 },
+        Group::Sub => Rate { burst: 300, per_second: 100 },
+        Group::Conn | Group::Err => Rate { burst: 500, per_second: 500 },
+    }
+}
 
 /// One app's console on this node.
 #[derive(Debug)]
@@ -34,8 +40,9 @@ pub struct Console {
     node: Arc<str>,
     off: bool,
     ring: Mutex<Ring>,
-    window: AtomicU64,
-    built: [AtomicU32; 2],
+    buckets: [Bucket; Group::ALL.len()],
+    /// Rows of a kind left out since the last one that was kept.
+    left_out: [AtomicU64; Kind::COUNT],
     pub(crate) totals: [AtomicU64; Kind::COUNT],
     pub(crate) dropped: [AtomicU64; Kind::COUNT],
     pub(crate) dirty: AtomicBool,
@@ -48,8 +55,8 @@ impl Console {
             node: node.into(),
             off,
             ring: Mutex::default(),
-            window: 0.into(),
-            built: Default::default(),
+            buckets: Default::default(),
+            left_out: std::array::from_fn(|_| 0.into()),
             totals: std::array::from_fn(|_| 0.into()),
             dropped: std::array::from_fn(|_| 0.into()),
             dirty: false.into(),
@@ -57,7 +64,7 @@ impl Console {
         }
     }
 
-    /// Counts a happening and, when the window has room, keeps the row that `fill` completes.
+    /// Counts a happening and, when its class has room, keeps the row that `fill` completes.
     pub fn record(&self, kind: Kind, fill: impl FnOnce(&mut Row)) {
         if self.off {
             return;
@@ -65,16 +72,14 @@ impl Console {
         let now = clock::now_ms();
         self.totals[kind as usize].fetch_add(1, Relaxed);
         self.dirty.store(true, Relaxed);
-        let window = now as u64 / WINDOW_MS;
-        if self.window.swap(window, Relaxed) != window {
-            self.built.iter().for_each(|n| n.store(0, Relaxed));
-        }
-        let (class, max) = if kind.is_sampled() { (0, ROWS_PER_WINDOW) } else { (1, ERRORS_PER_WINDOW) };
-        if self.built[class].fetch_add(1, Relaxed) >= max {
+        let group = kind.group();
+        if !self.buckets[group as usize].take(rate_of(group), now as u64 * 1_000) {
             self.dropped[kind as usize].fetch_add(1, Relaxed);
+            self.left_out[kind as usize].fetch_add(1, Relaxed);
             return;
         }
         let mut row = Row::new(kind, now);
+        row.left_out = self.left_out[kind as usize].swap(0, Relaxed);
         fill(&mut row);
         self.ring.lock().push(&self.node, row);
     }

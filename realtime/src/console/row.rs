@@ -123,10 +123,6 @@ impl Kind {
             ConfigChanged => "config_changed",
         }
     }
-
-    pub(crate) fn is_sampled(self) -> bool {
-        matches!(self.group(), Group::Msg | Group::Sub) && self != Kind::SubscriptionDenied
-    }
 }
 
 /// Through which door it came.
@@ -195,6 +191,13 @@ pub struct Row {
     pub truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
+    /// Happenings of this kind before this one that left no row, since there were too many at once.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Row {
@@ -222,6 +225,7 @@ impl Row {
             data: None,
             truncated: false,
             hint: None,
+            left_out: 0,
         }
     }
 
