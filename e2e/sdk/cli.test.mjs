@@ -6,7 +6,7 @@ import { after } from 'node:test';
 import assert from 'node:assert/strict';
 import { backEnd, client, connected } from './clients.mjs';
 import { APP_SERVED_WITHIN_MS, OWNER, command, commandOk, freePort, startServer, story, temporaryDirectory } from './harness.mjs';
-import { Visitor } from './visitor.mjs';
+import { Visitor, goesTo } from './visitor.mjs';
 
 const server = await startServer();
 after(() => server.stop());
@@ -109,12 +109,19 @@ story('migrate makes the schema and can be run again', async () => {
   await commandOk(['apps', 'create', '--name', 'first', '--json'], { dataDir });
 });
 
-story('apps create works before anybody has signed up, as a script needs it', async (t) => {
+story('apps made before anybody has signed up are served, and belong to the first owner', async (t) => {
   const dataDir = temporaryDirectory('first');
   const app = JSON.parse((await commandOk(['apps', 'create', '--name', 'first', '--json'], { dataDir })).stdout);
   const later = await startServer({ dataDir, owner: false });
   t.after(() => later.stop());
   await later.serves(app);
+  const setup = /\/setup\?token=[0-9a-f]+/.exec(later.log())?.[0];
+  assert.ok(setup, 'the way to the first owner is still open');
+  const first = new Visitor(later.url);
+  const answer = await first.submit(await first.page(setup), goesTo(/\/setup/), OWNER);
+  assert.equal(answer.status, 303, answer.text);
+  assert.ok((await first.page(`/dash/apps/${app.id}/keys`)).text.includes(app.key));
+  assert.equal((await first.page(setup)).status, 404);
 });
 
 story('config print shows each setting with its source and hides secrets', async () => {

@@ -1,4 +1,4 @@
-//! `fanfare dev`: no setting, no other process. Makes an owner and an app at its first start, prints where to go and what to
+//! `fanfare dev`: no setting, no other process. Sees to an owner and an app at its first start, prints where to go and what to
 //! paste.
 
 use tenancy::app::{App, AppKey, NewApp};
@@ -7,16 +7,10 @@ use tenancy::db::Db;
 use crate::operator;
 use crate::serve::{Running, reachable};
 
-/// E-mail of the owner that `dev` makes. It signs in by the printed link.
-const OWNER: &str = "owner@localhost";
-
 /// Sees to an owner and an app, and prints the sign-in address and the `.env` block.
 pub(crate) async fn greet(running: &Running, cluster: &str, url: Option<&str>) -> anyhow::Result<()> {
     let db = &running.db;
-    let (user, account) = match tenancy::user::first_owner(db).await? {
-        Some(owner) => owner,
-        None => operator::make_owner(db, OWNER, &operator::random_hex()).await?,
-    };
+    let (user, account) = tenancy::owner::first_or_placeholder(db).await?;
     let (app, key) = first_app(db, &account.id, cluster).await?;
     let token = tenancy::login_token::issue(db, &user.id).await?;
     let base = url.map_or_else(

@@ -7,14 +7,13 @@ use anyhow::{Context, bail};
 use tenancy::account::Account;
 use tenancy::app::{App, AppKey};
 use tenancy::db::Db;
-use tenancy::plan::Plan;
 use tenancy::user::{SignUpError, User};
 
 use crate::config::Config;
 
 /// Makes an owner on the plan without limits.
 pub(crate) async fn make_owner(db: &Db, email: &str, password: &str) -> anyhow::Result<(User, Account)> {
-    tenancy::user::sign_up(db, email, password, Plan::Unlimited).await.map_err(|error| match error {
+    tenancy::owner::make(db, email, password).await.map_err(|error| match error {
         SignUpError::Db(error) => anyhow::Error::new(error),
         other => anyhow::anyhow!("the owner was not made: {other}"),
     })
@@ -37,11 +36,8 @@ pub(crate) async fn owner(db: &Db, email: Option<&str>) -> anyhow::Result<(User,
         Some(email) => tenancy::user::find_by_email(db, email)
             .await?
             .with_context(|| format!("nobody has the e-mail {email}")),
-        None => match tenancy::user::first_owner(db).await? {
-            Some(owner) => Ok(owner),
-            // Scripts may make apps before anybody has signed up; this owner signs in by the link that `dev` or `admin` gives.
-            None => make_owner(db, "owner@localhost", &random_hex()).await,
-        },
+        // Scripts may make apps before anybody has an account: whoever becomes the first owner takes them over.
+        None => Ok(tenancy::owner::first_or_placeholder(db).await?),
     }
 }
 

@@ -45,7 +45,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let db = open_db(config).await?;
     operator::first_owner_from_settings(&db, config).await?;
     let system = tenancy::instance::system_app(&db).await?;
-    let setup_token = match tenancy::instance::setup_done(&db).await? {
+    // `dev` signs its owner in by a link and needs no page for it.
+    let setup_token = match config.dev || tenancy::instance::setup_done(&db).await? {
         true => None,
         false => Some(operator::setup_token(config)?),
     };
@@ -74,7 +75,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         setup_token: setup_token.clone(),
         trusted_proxies: config.trust_proxy,
     };
-    if let Some(token) = setup_token.filter(|_| !config.dev) {
+    if let Some(token) = setup_token {
         let here = reachable(listener.local_addr()?);
         let base = config.url.clone().unwrap_or_else(|| format!("http://{here}"));
         tracing::info!("nobody has an account yet: make the first owner at {base}/setup?token={token}");

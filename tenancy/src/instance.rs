@@ -8,7 +8,7 @@ use crate::statements;
 statements::sqls! {
     PUT_ONCE = "insert into instance (name, value) values ($1, $2) on conflict (name) do nothing";
     GET = "select value from instance where name = $1";
-    USERS_EXIST = "select count(*) from (select 1 from users limit 1) as some_user";
+    USERS_EXIST = "select count(*) from (select 1 from users where password_hash <> '' limit 1) as some_user";
 }
 
 const SYSTEM_APP_KEY: &str = "system_app_key";
@@ -42,7 +42,7 @@ pub async fn system_app(db: &Db) -> Result<SystemApp, DbError> {
     Ok(SystemApp { key, secret: Secret::new(secret) })
 }
 
-/// Whether somebody has an account here already; until then `/setup` is open to who holds its token.
+/// Whether somebody has an account here already (the placeholder of `owner` is nobody); until then `/setup` is open to who holds its token.
 pub async fn setup_done(db: &Db) -> Result<bool, DbError> {
     let users: i64 = read!(db, |p| sqlx::query_scalar(USERS_EXIST).fetch_one(p).await)?;
     Ok(users > 0)

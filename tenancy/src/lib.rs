@@ -18,6 +18,7 @@ pub mod instance;
 pub mod limits;
 pub mod login_token;
 mod migrations;
+pub mod owner;
 mod password;
 pub mod plan;
 pub mod secret;

@@ -22,6 +22,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::db::ALL,
         crate::instance::ALL,
         crate::login_token::ALL,
+        crate::owner::ALL,
         crate::session::ALL,
         crate::usage::ALL,
         crate::user::ALL,

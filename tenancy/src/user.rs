@@ -82,10 +82,26 @@ pub async fn sign_up(
     password: &str,
     plan: Plan,
 ) -> Result<(User, Account), SignUpError> {
+    let (email, hash) = judge_and_hash(email, password).await?;
+    insert(db, email, &hash, plan).await
+}
+
+/// The address as we keep it and the password's hash, if both are acceptable.
+pub(crate) async fn judge_and_hash(email: &str, password: &str) -> Result<(String, String), SignUpError> {
     let email = normal_email(email).ok_or(SignUpError::EmailInvalid)?;
     password::judge(password, &email)?;
     // Hash before asking whether the address is taken: both answers take the same time.
     let hash = password::hash(password).await?;
+    Ok((email, hash))
+}
+
+/// Writes a user, their account and the membership. An empty hash fits no password.
+pub(crate) async fn insert(
+    db: &Db,
+    email: String,
+    hash: &str,
+    plan: Plan,
+) -> Result<(User, Account), SignUpError> {
     let now = now_ms();
     let user = User { id: new_id(), email, created_ms: now };
     let account = Account { id: new_id(), name: workspace_name(&user.email), plan, created_ms: now };
@@ -93,7 +109,7 @@ pub async fn sign_up(
         let inserted = sqlx::query(INSERT)
             .bind(&user.id)
             .bind(&user.email)
-            .bind(&hash)
+            .bind(hash)
             .bind(now)
             .execute(&mut *t)
             .await
@@ -135,7 +151,9 @@ pub async fn check_password(db: &Db, email: &str, password: &str) -> Result<Opti
         None => None,
     };
     let (user, hash) = match row {
-        Some((id, email, created_ms, hash)) => (Some(User { id, email, created_ms }), Some(hash)),
+        Some((id, email, created_ms, hash)) => {
+            (Some(User { id, email, created_ms }), Some(hash).filter(|h| !h.is_empty()))
+        }
         None => (None, None),
     };
     let fits = password::verify(password, hash.as_deref()).await?;
@@ -209,7 +227,7 @@ fn is_domain(domain: &str) -> bool {
 }
 
 /// `ana@example.com` works in `ana's workspace`.
-fn workspace_name(email: &str) -> String {
+pub(crate) fn workspace_name(email: &str) -> String {
     format!("{}'s workspace", email.split('@').next().unwrap_or_default())
 }
 

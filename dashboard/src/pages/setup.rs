@@ -10,8 +10,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tenancy::instance::setup_done;
-use tenancy::plan::Plan;
-use tenancy::user::{SignUpError, sign_up};
+use tenancy::user::SignUpError;
 
 use super::signup::{email_sentence, password_sentence};
 use crate::Dashboard;
@@ -21,8 +20,6 @@ use crate::error::PageError;
 use crate::page::html_with;
 use crate::session;
 
-/// Whoever runs the server isn't limited by it.
-const OWNER_PLAN: Plan = Plan::Unlimited;
 /// Wrong setup tokens are slowed down under this name, as an e-mail's passwords are.
 const THROTTLE_NAME: &str = "setup";
 
@@ -114,7 +111,7 @@ async fn submit(
     }
     dashboard.throttle().succeeded(THROTTLE_NAME, ip);
     page.token_given = true;
-    match sign_up(dashboard.db(), &page.email, &form.password, OWNER_PLAN).await {
+    match tenancy::owner::make(dashboard.db(), &page.email, &form.password).await {
         Ok((user, _)) => {
             let mut response = Redirect::to("/dash/apps/new").into_response();
             session::sign_in(&dashboard, &user.id, &headers, &origin, response.headers_mut()).await?;

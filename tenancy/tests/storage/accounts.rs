@@ -160,3 +160,43 @@ async fn the_system_app_is_made_once_and_kept() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_first_owner_takes_over_what_the_placeholder_holds() {
+    on_both(|db| async move {
+        let (holder, account) = tenancy::owner::first_or_placeholder(&db).await.unwrap();
+        assert_eq!(tenancy::owner::first_or_placeholder(&db).await.unwrap().0, holder, "one placeholder");
+        assert!(!instance::setup_done(&db).await.unwrap(), "the placeholder is nobody");
+        for password in ["", PASSWORD] {
+            assert_eq!(check_password(&db, &holder.email, password).await.unwrap(), None);
+        }
+        let new = tenancy::app::NewApp { name: "script", cluster: "local", ..Default::default() };
+        let (app, _) = tenancy::app::create(&db, &account.id, new).await.unwrap();
+
+        let weak = tenancy::owner::make(&db, "ana@example.com", "short").await;
+        assert!(matches!(weak, Err(SignUpError::PasswordTooShort)), "{weak:?}");
+        let (ana, workspace) = tenancy::owner::make(&db, "Ana@example.com", PASSWORD).await.unwrap();
+        assert_eq!((&ana.id, &workspace.id, &*workspace.name), (&holder.id, &account.id, "ana's workspace"));
+        assert!(instance::setup_done(&db).await.unwrap());
+        assert_eq!(check_password(&db, "ana@example.com", PASSWORD).await.unwrap(), Some(ana.clone()));
+        assert!(tenancy::app::find(&db, &workspace.id, app.id).await.unwrap().is_some());
+
+        let (ben, _) = tenancy::owner::make(&db, "ben@example.com", PASSWORD).await.unwrap();
+        assert_ne!(ben.id, ana.id, "the next owner is a person of their own");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_taken_address_does_not_take_the_placeholder_over() {
+    on_both(|db| async move {
+        let (holder, _) = tenancy::owner::first_or_placeholder(&db).await.unwrap();
+        sign_up(&db, "ana@example.com").await;
+        let before = dump(&db).await;
+        let taken = tenancy::owner::make(&db, "ana@example.com", PASSWORD).await;
+        assert!(matches!(taken, Err(SignUpError::EmailTaken)), "{taken:?}");
+        assert_eq!(dump(&db).await, before);
+        assert_eq!(user::first_owner(&db).await.unwrap().map(|(u, _)| u), Some(holder));
+    })
+    .await;
+}
