@@ -187,4 +187,21 @@ mod tests {
         at(&mut shard, ACTIVITY_TIMEOUT_SECONDS + PONG_TIMEOUT_SECONDS);
         assert!(shard.conns[0].closing_until.is_none() && shard.conns[0].pinged.is_none());
     }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_for_ten_seconds_is_cut_off() {
+        let (mut shard, _peer) = shard_with_a_socket().await;
+        let frame = frame::text(&[b'x'; 64 * 1_024]);
+        while shard.conns[0].stalled_since().is_none() {
+            shard.send(0, &frame); // until the kernel takes no more
+        }
+        at(&mut shard, STALLED_SECONDS_MAX - 1);
+        assert_eq!(shard.conns.len(), 1);
+        at(&mut shard, STALLED_SECONDS_MAX);
+        assert!(shard.conns.is_empty());
+        let app = shard.node.apps().loaded(1001).unwrap();
+        let row = app.console.after(None, 10).rows.pop().unwrap();
+        assert_eq!((row.kind, row.code), (crate::console::Kind::Disconnection, Some(4_100)));
+        assert!(row.details.contains("nothing read for 10 s"), "{}", row.details);
+    }
 }
