@@ -270,6 +270,25 @@ story('two requests sent at once on one connection are both answered, in order',
   assert.ok(text.indexOf('"channels"') < text.indexOf('"occupied"'));
 });
 
+story('a socket that is left out is neither counted nor shown as a recipient', async (t) => {
+  const counted = await server.app({ name: 'to others' });
+  const owner = await ownerOf(server);
+  const messages = async () => (await owner.stat(counted)).messages;
+  const sender = client(t, server, counted);
+  for (const pusher of [sender, client(t, server, counted), client(t, server, counted)]) await subscribed(pusher, 'counted');
+  const elsewhere = client(t, server, counted);
+  await subscribed(elsewhere, 'other');
+  const before = await messages();
+  const sdk = backEnd(server, counted);
+  await sdk.trigger('counted', 'to-others', {}, { socket_id: sender.connection.socket_id });
+  await until(async () => (await messages()) - before === 3, async () => `1 message and 2 deliveries, counted ${(await messages()) - before}`);
+  await sdk.trigger('counted', 'foreign', {}, { socket_id: elsewhere.connection.socket_id });
+  await sdk.trigger('counted', 'unknown', {}, { socket_id: '1.2' });
+  await until(async () => (await messages()) - before === 11, '2 messages and 6 deliveries more');
+  const recipients = Object.fromEntries((await owner.rows(counted)).filter((row) => row.kind === 'api_message').map((row) => [row.event, row.recipients]));
+  assert.deepEqual(recipients, { 'to-others': 2, foreign: 3, unknown: 3 });
+});
+
 story('a publish counts one message and one for each delivery', async (t) => {
   const counted = await server.app({ name: 'counted' });
   const owner = await ownerOf(server);

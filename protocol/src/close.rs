@@ -31,21 +31,6 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
-    /// All of them, for tables and docs.
-    pub const ALL: [CloseCode; 11] = [
-        CloseCode::UnknownApp,
-        CloseCode::AppDisabled,
-        CloseCode::OverConnectionQuota,
-        CloseCode::PathNotFound,
-        CloseCode::BadVersion,
-        CloseCode::UnsupportedProtocol,
-        CloseCode::NoProtocol,
-        CloseCode::Unauthorized,
-        CloseCode::OverCapacity,
-        CloseCode::Reconnect,
-        CloseCode::NoPong,
-    ];
-
     /// The number on the wire.
     pub fn code(self) -> u16 {
         self as u16

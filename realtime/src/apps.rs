@@ -49,6 +49,8 @@ struct Maps {
     by_id: HashMap<u64, Arc<App>>,
     by_key: HashMap<Arc<str>, Arc<App>>,
     scopes: HashMap<Arc<str>, Arc<ScopeMeter>>,
+    /// Deleted apps whose last sockets are closing or whose last counts are not yet written.
+    leaving: Vec<Arc<App>>,
 }
 
 /// The apps that this node has met.
@@ -75,8 +77,21 @@ impl Apps {
         self.maps.read().by_id.get(&id).cloned()
     }
 
+    /// Apps with console rows that nobody looked at yet; asks each once.
+    pub(crate) fn with_news(&self) -> Vec<Arc<App>> {
+        let maps = self.maps.read();
+        maps.by_id.values().filter(|app| app.console.take_news()).cloned().collect()
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<App>> {
         self.maps.read().by_id.values().cloned().collect()
+    }
+
+    /// All apps with counts to write, the deleted ones too; those that are done are forgotten.
+    pub(crate) fn all_to_flush(&self) -> Vec<Arc<App>> {
+        let mut maps = self.maps.write();
+        maps.leaving.retain(|app| app.usage().connections > 0 || app.meter.has_pending());
+        maps.by_id.values().chain(&maps.leaving).cloned().collect()
     }
 
     /// The app that has this key.
@@ -131,6 +146,7 @@ impl Apps {
             None => {
                 let mut maps = self.maps.write();
                 maps.by_id.remove(&id);
+                maps.leaving.push(app.clone());
                 maps.by_key.retain(|_, held| !Arc::ptr_eq(held, &app));
                 Ok(Some((app.clone(), false)))
             }
@@ -144,9 +160,11 @@ impl Apps {
             return app.clone();
         }
         if maps.by_id.len() >= APPS_MAX {
-            maps.by_id.retain(|_, app| app.usage().connections > 0);
-            let Maps { by_id, by_key, .. } = &mut *maps;
+            let Maps { by_id, by_key, scopes, .. } = &mut *maps;
+            // What is not yet written would be lost with the app.
+            by_id.retain(|_, app| app.usage().connections > 0 || app.meter.has_pending());
             by_key.retain(|_, app| by_id.contains_key(&app.id()));
+            scopes.retain(|_, scope| Arc::strong_count(scope) > 1);
         }
         let scope = maps
             .scopes

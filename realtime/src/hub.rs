@@ -4,7 +4,7 @@
 //! of a channel's frames, and a member list and the frames after it never disagree. Frames carry the channel's sequence
 //! number; a subscriber takes those above the number at which it joined.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use protocol::member::Member;
 use protocol::server_message::Roster;
+use protocol::socket_id::SocketId;
 
 /// Locks per app; a power of two. 16 keep two publishers of one app apart nearly always and cost an idle app 1 KiB.
 const STRIPES: usize = 16;
@@ -44,7 +45,8 @@ pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
     /// Number of the last frame.
     pub(crate) seq: u64,
-    pub(crate) subscriptions: u32,
+    /// Who is subscribed: a publish that leaves a socket out must know whether it would have got it.
+    subscribers: HashSet<SocketId>,
     /// `(shard, subscriptions there)`, without zeros.
     pub(crate) shards: Vec<(u16, u32)>,
     members: Option<Members>,
@@ -100,9 +102,20 @@ pub(crate) struct Left {
 pub(crate) struct PresenceFull;
 
 impl Channel {
+    /// Subscribed connections.
+    pub(crate) fn subscriptions(&self) -> u32 {
+        self.subscribers.len() as u32
+    }
+
+    /// Connections that a frame reaches when it leaves `exclude` out.
+    pub(crate) fn reaches(&self, exclude: Option<SocketId>) -> u64 {
+        let left_out = exclude.is_some_and(|id| self.subscribers.contains(&id));
+        u64::from(self.subscriptions() - u32::from(left_out))
+    }
+
     fn facts(&self) -> ChannelFacts {
         let users = self.members.as_ref().map(|m| m.by_id.len() as u32);
-        ChannelFacts { name: self.name.clone(), subscriptions: self.subscriptions, users }
+        ChannelFacts { name: self.name.clone(), subscriptions: self.subscriptions(), users }
     }
 }
 
@@ -121,7 +134,7 @@ impl Channels {
     pub(crate) fn join(
         &self,
         name: &str,
-        shard: u16,
+        (shard, socket_id): (u16, SocketId),
         member: Option<&Member>,
         members_max: u32,
         announce: impl FnOnce(&mut Channel),
@@ -144,7 +157,7 @@ impl Channels {
                     id: ChannelId(NEXT_CHANNEL_ID.fetch_add(1, Relaxed)),
                     name: key,
                     seq: 0,
-                    subscriptions: 0,
+                    subscribers: HashSet::new(),
                     shards: Vec::new(),
                     members: member.map(|_| Members::default()),
                 },
@@ -173,7 +186,7 @@ impl Channels {
         if member_added {
             announce(channel);
         }
-        channel.subscriptions += 1;
+        channel.subscribers.insert(socket_id);
         match channel.shards.iter_mut().find(|(s, _)| *s == shard) {
             Some((_, n)) => *n += 1,
             None => channel.shards.push((shard, 1)),
@@ -186,7 +199,7 @@ impl Channels {
             user_id,
             member_added,
             roster,
-            subscriptions: channel.subscriptions,
+            subscriptions: channel.subscriptions(),
             users: channel.facts().users,
         })
     }
@@ -196,20 +209,20 @@ impl Channels {
     pub(crate) fn leave(
         &self,
         name: &str,
-        shard: u16,
+        (shard, socket_id): (u16, SocketId),
         user_id: Option<&str>,
         announce: impl FnOnce(&mut Channel),
     ) -> Left {
         let mut stripe = self.stripe(name).lock();
         let Some(channel) = stripe.get_mut(name) else { return Left::default() };
-        channel.subscriptions -= 1;
+        channel.subscribers.remove(&socket_id);
         if let Some(at) = channel.shards.iter().position(|(s, _)| *s == shard) {
             channel.shards[at].1 -= 1;
             if channel.shards[at].1 == 0 {
                 channel.shards.swap_remove(at);
             }
         }
-        let mut left = Left { subscriptions: channel.subscriptions, ..Left::default() };
+        let mut left = Left { subscriptions: channel.subscriptions(), ..Left::default() };
         if let (Some(user), Some(members)) = (user_id, channel.members.as_mut())
             && let Some(present) = members.by_id.get_mut(user)
         {
@@ -220,7 +233,7 @@ impl Channels {
             }
         }
         left.users = channel.facts().users;
-        if channel.subscriptions == 0 {
+        if channel.subscribers.is_empty() {
             stripe.remove(name);
             left.vacated = true;
         } else if left.member_removed {

@@ -110,6 +110,11 @@ impl AppMeter {
         (counts, self.peak.swap(self.connections(), Relaxed))
     }
 
+    /// Is there anything that storage has not seen?
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.iter().any(|n| n.load(Relaxed) != 0)
+    }
+
     /// Gives back what storage did not take.
     pub(crate) fn give_back(&self, counts: [i64; 5], peak: u64) {
         for (pending, n) in self.pending.iter().zip(counts) {

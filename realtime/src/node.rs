@@ -24,8 +24,6 @@ const FAREWELL: Duration = Duration::from_millis(300);
 pub struct NodeConfig {
     /// Threads of the data plane, at least 1.
     pub workers: usize,
-    /// Region that this node serves.
-    pub cluster: Arc<str>,
 }
 
 /// One process of the data plane. Clones are the same node.
@@ -34,7 +32,6 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     name: Arc<str>,
-    config: NodeConfig,
     apps: Apps,
     broker: Box<dyn Broker>,
     shards: Vec<Arc<Inbox>>,
@@ -64,7 +61,6 @@ impl Node {
         let node = Node(Arc::new(Inner {
             apps: Apps::new(source, name.clone()),
             name,
-            config,
             broker: Box::new(Local),
             shards: starters.iter().map(shard::Starter::inbox).collect(),
             next_shard: 0.into(),
@@ -95,11 +91,6 @@ impl Node {
     /// The node's name in rows and cursors; another one after each start.
     pub fn name(&self) -> &Arc<str> {
         &self.0.name
-    }
-
-    /// How it runs.
-    pub fn config(&self) -> &NodeConfig {
-        &self.0.config
     }
 
     /// The apps that this node knows.

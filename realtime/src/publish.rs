@@ -144,7 +144,7 @@ impl Node {
             return Err(PublishError::Overloaded);
         }
         let text = channel_event(event, channel, data, user_id);
-        let recipients = self.hand_over(app, channel, &text, Some(sender)).saturating_sub(1);
+        let recipients = self.hand_over(app, channel, &text, Some(sender));
         app.meter.count(&app.scope, Class::ClientEvent, 1 + recipients as i64);
         app.console.record(Kind::ClientEvent, |row| {
             row.channel = Row::text(channel);
@@ -159,13 +159,13 @@ impl Node {
         Ok(recipients)
     }
 
-    /// Gives a channel's frame to the shards that hold the channel. How many connections are subscribed.
+    /// Gives a channel's frame to the shards that hold the channel. How many connections it goes to.
     pub(crate) fn hand_over(&self, app: &App, channel: &str, text: &[u8], exclude: Option<SocketId>) -> u64 {
         let frame = frame::text(text);
         app.channels
             .with(channel, |channel| {
                 self.enter(channel, frame, exclude);
-                u64::from(channel.subscriptions)
+                channel.reaches(exclude)
             })
             .unwrap_or(0)
     }

@@ -46,7 +46,7 @@ pub(crate) async fn flush(apps: &Apps, sink: &dyn UsageSink) -> Result<(), Sourc
     let day = clock::day();
     let mut taken = Vec::new();
     let mut deltas = Vec::new();
-    for app in apps.all() {
+    for app in apps.all_to_flush() {
         let (counts, peak) = app.meter.take_pending();
         if counts == [0; 5] && peak == 0 || app.snapshot().internal {
             continue;

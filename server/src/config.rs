@@ -43,7 +43,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("app_id", "", "Id of one static app on the plan unlimited; needs app_key and app_secret too."),
     setting("app_key", "", "Key of the static app."),
     secret("app_secret", "Secret of the static app."),
-    setting("signup", "closed", "Who may make an account: open, invite or closed; `fanfare dev`: open."),
+    setting(
+        "signup",
+        "closed",
+        "Who may make an account: open, closed, or invite (as closed, while there are no invitations); `fanfare dev`: open.",
+    ),
     setting("admin_email", "", "E-mail of the first owner, made at start if nobody exists."),
     secret("admin_password", "Password of the first owner."),
     setting(

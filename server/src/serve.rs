@@ -58,7 +58,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         static_app: config.static_app.clone(),
         cluster: config.cluster.clone(),
     };
-    let node_config = NodeConfig { workers: config.workers, cluster: config.cluster.as_str().into() };
+    let node_config = NodeConfig { workers: config.workers };
     let node = Node::start(node_config, Arc::new(source), Arc::new(wiring::Sink(db.clone()))).await?;
     for app in tenancy::app::list_all(&db).await?.iter().take(1_000) {
         node.apps().find_by_id(app.id).await?;

@@ -45,7 +45,7 @@ pub struct Console {
     left_out: [AtomicU64; Kind::COUNT],
     pub(crate) totals: [AtomicU64; Kind::COUNT],
     pub(crate) dropped: [AtomicU64; Kind::COUNT],
-    pub(crate) dirty: AtomicBool,
+    dirty: AtomicBool,
     pub(crate) tap: Mutex<tap::Position>,
 }
 
@@ -82,6 +82,11 @@ impl Console {
         row.left_out = self.left_out[kind as usize].swap(0, Relaxed);
         fill(&mut row);
         self.ring.lock().push(&self.node, row);
+    }
+
+    /// Did something happen since the last call?
+    pub(crate) fn take_news(&self) -> bool {
+        self.dirty.load(Relaxed) && self.dirty.swap(false, Relaxed)
     }
 
     /// Rows after a cursor (or the last ones), oldest first, at most `limit`.

@@ -46,14 +46,14 @@ pub(crate) async fn run(node: Node, system: Arc<App>) {
         tick.tick().await;
         rounds += 1;
         let watched = system.channels.list("private-dash-app-");
-        for app in node.apps().all() {
-            if app.console.dirty.swap(false, Relaxed) {
-                fan_out(&node, &system, &app, |channel| watched.iter().any(|c| &*c.name == channel)).await;
-            }
-            if rounds.is_multiple_of(10) {
-                let channel = format!("private-dash-app-{}-stat", app.id());
-                if watched.iter().any(|c| *c.name == *channel) {
-                    send(&node, &system, &channel, "stat", &stat(&app)).await;
+        for app in node.apps().with_news() {
+            fan_out(&node, &system, &app, |channel| watched.iter().any(|c| &*c.name == channel)).await;
+        }
+        if rounds.is_multiple_of(10) {
+            for channel in watched.iter().filter(|c| c.name.ends_with("-stat")) {
+                let id = channel.name.split('-').nth(3).and_then(|id| id.parse().ok());
+                if let Some(app) = id.and_then(|id| node.apps().loaded(id)) {
+                    send(&node, &system, &channel.name, "stat", &stat(&app)).await;
                 }
             }
         }

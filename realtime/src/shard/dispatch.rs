@@ -94,13 +94,15 @@ impl Shard {
             Err(refusal) => return self.deny(index, &wanted.channel, &refusal),
         };
         let (node, limit) = (self.node.clone(), app.snapshot().limits.presence_members_max);
-        let joined = app.channels.join(&wanted.channel, self.id, member.as_ref(), limit, |channel| {
-            if let Some(member) = &member {
-                let text = server_message::member_added(&channel.name, &member.user_id, &member.user_info);
-                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions));
-                node.enter(channel, frame::text(&text), None);
-            }
-        });
+        let joined =
+            app.channels.join(&wanted.channel, (self.id, socket_id), member.as_ref(), limit, |channel| {
+                if let Some(member) = &member {
+                    let text =
+                        server_message::member_added(&channel.name, &member.user_id, &member.user_info);
+                    app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions()));
+                    node.enter(channel, frame::text(&text), None);
+                }
+            });
         let joined = match joined {
             Ok(joined) => joined,
             Err(PresenceFull) => {
@@ -174,9 +176,9 @@ impl Shard {
         let (app, socket_id) = (session.app.clone(), session.socket_id);
         let gone = session.subscriptions.swap_remove(nth);
         self.remove_subscriber(&gone);
-        let left = app.channels.leave(&gone.name, shard, gone.user_id.as_deref(), |channel| {
+        let left = app.channels.leave(&gone.name, (shard, socket_id), gone.user_id.as_deref(), |channel| {
             if let Some(user) = &gone.user_id {
-                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions));
+                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions()));
                 node.enter(channel, frame::text(&server_message::member_removed(&channel.name, user)), None);
             }
         });

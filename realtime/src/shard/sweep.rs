@@ -133,7 +133,7 @@ mod tests {
 
     /// A shard whose clock the test moves, and the other end of its one socket.
     async fn shard_with_a_socket() -> (Shard, std::net::TcpStream) {
-        let config = NodeConfig { workers: 1, cluster: "local".into() };
+        let config = NodeConfig { workers: 1 };
         let node = Node::start(config, Arc::new(OneApp), Arc::new(OneApp)).await.unwrap();
         let app = node.apps().find_by_id(1001).await.unwrap().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
