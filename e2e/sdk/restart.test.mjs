@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { arrives, backEnd, client, connected, errorCodes, named, subscribed } from './clients.mjs';
 import { OWNER, command, startServer, story, until } from './harness.mjs';
 import { RawSocket } from './rawsocket.mjs';
-import { Visitor } from './visitor.mjs';
+import { Visitor, goesTo } from './visitor.mjs';
 
 /** pusher-js waits out a transport time-out of 15 s when an attempt meets a closed port. */
 const BACK_WITHIN_MS = 5_000;
@@ -71,4 +71,17 @@ story('a killed server loses no app and comes up again', async () => {
   await server.stop('SIGKILL');
   await server.start();
   await server.serves(app, 1_000);
+});
+
+story('what an app used counts for its account after the app is deleted and the server restarted', async () => {
+  const who = await new Visitor(server.url).signUp({ email: 'two-apps@example.test', password: OWNER.password });
+  const [kept, deleted] = [await server.app({ name: 'kept', owner: 'two-apps@example.test' }), await server.app({ name: 'gone', owner: 'two-apps@example.test' })];
+  for (let n = 0; n < 7; n += 1) await backEnd(server, deleted).trigger('x', 'y', {});
+  const answer = await who.submit(await who.page(`/dash/apps/${deleted.id}/settings`), goesTo(/\/delete$/), { confirm: 'gone' });
+  assert.equal(answer.status, 303, answer.text);
+  await until(async () => (await server.rest(deleted, 'GET', `/apps/${deleted.id}/channels`)).status === 404, 'the API to forget the app');
+  const { messages } = await who.stat(kept);
+  assert.ok(messages >= 7, `${messages}`);
+  await restart();
+  assert.equal((await who.stat(kept)).messages, messages);
 });
