@@ -151,7 +151,7 @@ new Live({
   appId: app.appId,
   systemKey: root.dataset.systemKey,
   csrf: app.csrf,
-  groups: ['conn', 'sub', 'msg', 'err', 'stat'],
+  groups: ['conn', 'sub', 'msg', 'err', 'hook', 'stat'],
   on: {
     batch: take,
     state: (state, text) => {

@@ -18,7 +18,7 @@ use crate::error::PageError;
 use crate::session::CurrentUser;
 
 /// The groups that a page may listen to: four of rows, one of numbers.
-const GROUPS: [&str; 5] = ["conn", "sub", "msg", "err", "stat"];
+const GROUPS: [&str; 6] = ["conn", "sub", "msg", "err", "hook", "stat"];
 
 /// The endpoint that pusher-js is given as `channelAuthorization`.
 pub(crate) fn routes() -> Router<Dashboard> {

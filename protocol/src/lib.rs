@@ -4,7 +4,7 @@
 //! (Pusher's documentation page, or an official client's behaviour). It does not decide who may connect, subscribe or publish.
 //!
 //! Reading order: [`limits`], [`socket_id`], [`channel`], [`event`], [`member`], [`signature`], [`client_message`],
-//! [`server_message`], [`close`], [`http_api`].
+//! [`server_message`], [`close`], [`http_api`], [`webhook`].
 
 pub mod channel;
 pub mod client_message;
@@ -18,3 +18,4 @@ pub mod query;
 pub mod server_message;
 pub mod signature;
 pub mod socket_id;
+pub mod webhook;

@@ -56,6 +56,33 @@ pub struct Limits {
     pub presence_members_max: u32,
 }
 
+/// What the app's owner switched on and off. Source: app settings of Pusher's dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Subscribers are told how many they are, on all channels but presence channels.
+    pub subscription_counts: bool,
+    /// Users who signed in are told when the users on their watchlist come and go.
+    pub watchlist: bool,
+    /// A connection must sign in or join a private or presence channel in time, and counts only then.
+    pub authorized_connections: bool,
+    /// Connections and requests without TLS are refused.
+    pub force_tls: bool,
+    /// Several events travel in one webhook; off: one event each.
+    pub webhook_batching: bool,
+}
+
+impl Default for Features {
+    fn default() -> Features {
+        Features {
+            subscription_counts: false,
+            watchlist: false,
+            authorized_connections: false,
+            force_tls: false,
+            webhook_batching: true,
+        }
+    }
+}
+
 /// Everything that decides about an app on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppSnapshot {
@@ -69,6 +96,8 @@ pub struct AppSnapshot {
     pub enabled: bool,
     /// May clients trigger events?
     pub client_events: bool,
+    /// Switches of the app's settings.
+    pub features: Features,
     /// Patterns of allowed origins; empty means any.
     pub allowed_origins: Vec<String>,
     /// Oldest first.
@@ -194,6 +223,7 @@ pub(crate) mod tests {
             cluster: "local".into(),
             enabled: true,
             client_events: true,
+            features: Features::default(),
             allowed_origins: vec![],
             keys: vec![KeyPair { key: "key".into(), secret: Secret::new("hush") }],
             limits: Limits {

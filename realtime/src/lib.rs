@@ -20,6 +20,7 @@ mod shard;
 mod subscribe;
 pub mod unknown_keys;
 pub mod usage;
+mod webhooks;
 pub mod ws;
 
 pub use clock::resets_ms;

@@ -12,6 +12,7 @@ use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
 use crate::shard::{self};
 use crate::unknown_keys::UnknownKeys;
 use crate::usage::{self, UsageSink};
+use crate::webhooks::Webhooks;
 
 /// The dashboard's own app, whose channels carry the console.
 pub const SYSTEM_APP_ID: u64 = 1;
@@ -38,6 +39,7 @@ struct Inner {
     next_shard: AtomicUsize,
     draining: AtomicBool,
     unknown_keys: UnknownKeys,
+    webhooks: Webhooks,
     sink: Arc<dyn UsageSink>,
     flushing: tokio::sync::Mutex<()>,
 }
@@ -66,6 +68,7 @@ impl Node {
             next_shard: 0.into(),
             draining: false.into(),
             unknown_keys: UnknownKeys::default(),
+            webhooks: Webhooks::default(),
             sink,
             flushing: tokio::sync::Mutex::default(),
         }));
@@ -101,6 +104,10 @@ impl Node {
     /// Attempts with keys that no app has.
     pub fn unknown_keys(&self) -> &UnknownKeys {
         &self.0.unknown_keys
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
     }
 
     /// Is the node going away?

@@ -29,6 +29,10 @@ const SUBPROTOCOL: &str = "pusher-channels-protocol-7";
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddr(pub IpAddr);
 
+/// Request extension: the client came over TLS, set by the accept loop.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
 /// Routes of the data plane's sockets.
 pub fn router(node: Node) -> Router {
     Router::new().route("/app/{key}", get(connect)).with_state(node)

@@ -113,6 +113,7 @@ fn introduce(request: &mut Request, peer: IpAddr, trust_proxy: bool) {
     extensions.insert(ClientAddr(client));
     if tls {
         extensions.insert(OverTls);
+        extensions.insert(ws::OverTls);
     }
 }
 

@@ -5,10 +5,12 @@
 
 pub(crate) mod create;
 pub(crate) mod edit;
+mod features;
 pub(crate) mod node_view;
 
 pub use create::{APPS_PER_ACCOUNT_MAX, CreateAppError, NAME_CHARS_MAX, NewApp, create};
 pub use edit::{AppChange, ORIGIN_CHARS_MAX, ORIGINS_MAX, UpdateAppError, delete, update};
+pub use features::{FeatureChange, Features};
 pub use node_view::{NodeView, node_view_by_id, node_view_by_key};
 
 use crate::account::{AccountId, parse_plan};
@@ -21,7 +23,7 @@ use crate::statements;
 macro_rules! app_columns {
     () => {
         "apps.id, apps.account_id, apps.name, apps.cluster, apps.enabled, apps.client_events, apps.allowed_origins, apps.plan, \
-         apps.connections_max, apps.created_ms, apps.version"
+         apps.connections_max, apps.created_ms, apps.version, apps.features"
     };
 }
 pub(crate) use app_columns;
@@ -64,6 +66,8 @@ pub struct App {
     pub created_ms: i64,
     /// Rises with every change, from 1.
     pub version: i64,
+    /// What its owner switched on and off.
+    pub features: Features,
 }
 
 /// A key pair of an app.
@@ -78,13 +82,25 @@ pub struct AppKey {
 }
 
 pub(crate) type AppRow =
-    (i64, String, String, String, i64, i64, String, Option<String>, Option<i64>, i64, i64);
+    (i64, String, String, String, i64, i64, String, Option<String>, Option<i64>, i64, i64, String);
 pub(crate) type KeyRow = (String, String, i64);
 
 impl App {
     pub(crate) fn from_row(row: AppRow) -> Result<App, DbError> {
-        let (id, account_id, name, cluster, enabled, client_events, origins, plan, cap, created_ms, version) =
-            row;
+        let (
+            id,
+            account_id,
+            name,
+            cluster,
+            enabled,
+            client_events,
+            origins,
+            plan,
+            cap,
+            created_ms,
+            version,
+            features,
+        ) = row;
         Ok(App {
             id: id.cast_unsigned(),
             account_id,
@@ -97,6 +113,7 @@ impl App {
             connections_max: cap.map(i64::cast_unsigned),
             created_ms,
             version,
+            features: Features::from_column(&features)?,
         })
     }
 }

@@ -22,6 +22,7 @@ const ALL: &[Embedded] = embedded![
     1 "accounts" "0001_accounts.sql",
     2 "apps" "0002_apps.sql",
     3 "usage" "0003_usage.sql",
+    4 "app_features" "0004_app_features.sql",
 ];
 
 /// All migrations for SQLite.

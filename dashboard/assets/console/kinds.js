@@ -34,11 +34,15 @@ export const KINDS = {
   client_error: { group: 'err', label: 'Client error', glyph: '×', tone: 'err' },
   error: { group: 'err', label: 'Error', glyph: '!', tone: 'err' },
   quota: { group: 'err', label: 'Quota', glyph: '◔', tone: 'hook' },
+  signed_in: { group: 'conn', label: 'Signed in', glyph: '◉', tone: 'conn' },
+  cache_miss: { group: 'sub', label: 'Cache miss', glyph: '◌', tone: 'sub' },
+  webhook_sent: { group: 'hook', label: 'Webhook sent', glyph: '→', tone: 'hook' },
+  webhook_failed: { group: 'hook', label: 'Webhook failed', glyph: '⇥', tone: 'err' },
   config_changed: { group: 'err', label: 'Config changed', glyph: '≡', tone: 'sys' },
 };
 
 /** Kinds that report something refused or broken, wherever they are grouped. */
-export const PROBLEM_KINDS = new Set(['connection_refused', 'subscription_denied', 'api_error', 'client_error', 'error', 'quota']);
+export const PROBLEM_KINDS = new Set(['connection_refused', 'subscription_denied', 'api_error', 'client_error', 'error', 'quota', 'webhook_failed']);
 
 /** @type {{id: string, label: string}[]} */
 export const GROUPS = [
@@ -46,6 +50,7 @@ export const GROUPS = [
   { id: 'sub', label: 'Subscriptions' },
   { id: 'msg', label: 'Messages' },
   { id: 'err', label: 'Errors' },
+  { id: 'hook', label: 'Webhooks' },
 ];
 
 /** @param {string} name @returns {Kind} */

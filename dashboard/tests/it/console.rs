@@ -79,7 +79,7 @@ async fn a_page_joins_the_five_groups_of_its_own_app_only() {
     let id = ana.new_app("shop").await;
     let token = script_token(&mut ana).await;
     let system = tenancy::instance::system_app(&site.db).await.unwrap();
-    for group in ["conn", "sub", "msg", "err", "stat"] {
+    for group in ["conn", "sub", "msg", "err", "hook", "stat"] {
         let channel = format!("private-dash-app-{id}-{group}");
         let answer = auth(&mut ana, &token, "123.456", &channel).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);

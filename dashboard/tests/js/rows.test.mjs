@@ -52,7 +52,7 @@ test('a gap says how many rows are lost', () => {
 
 test('every kind has a word, a glyph and a group', () => {
   assert.equal(Object.keys(KINDS).length, 17);
-  for (const kind of Object.values(KINDS)) assert.ok(kind.label && kind.glyph && kind.tone && ['conn', 'sub', 'msg', 'err'].includes(kind.group));
+  for (const kind of Object.values(KINDS)) assert.ok(kind.label && kind.glyph && kind.tone && ['conn', 'sub', 'msg', 'err', 'hook'].includes(kind.group));
 });
 
 test('rows and held rows are bounded, and what is dropped is counted', () => {

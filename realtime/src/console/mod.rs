@@ -30,6 +30,7 @@ const fn rate_of(group: Group) -> Rate {
     match group {
         Group::Msg => Rate { burst: 200, per_second: 50 },
         Group::Sub => Rate { burst: 300, per_second: 100 },
+        Group::Hook => Rate { burst: 200, per_second: 50 },
         Group::Conn | Group::Err => Rate { burst: 500, per_second: 500 },
     }
 }

@@ -33,6 +33,10 @@ pub enum Kind {
     Error,
     Quota,
     ConfigChanged,
+    SignedIn,
+    CacheMiss,
+    WebhookSent,
+    WebhookFailed,
 }
 
 /// Kinds that one live channel carries.
@@ -44,11 +48,12 @@ pub enum Group {
     Sub,
     Msg,
     Err,
+    Hook,
 }
 
 impl Group {
     /// All groups.
-    pub const ALL: [Group; 4] = [Group::Conn, Group::Sub, Group::Msg, Group::Err];
+    pub const ALL: [Group; 5] = [Group::Conn, Group::Sub, Group::Msg, Group::Err, Group::Hook];
 
     /// As in a channel's name.
     pub fn name(self) -> &'static str {
@@ -57,13 +62,14 @@ impl Group {
             Group::Sub => "sub",
             Group::Msg => "msg",
             Group::Err => "err",
+            Group::Hook => "hook",
         }
     }
 }
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 21;
     /// All kinds.
     pub const ALL: [Kind; Kind::COUNT] = {
         use Kind::*;
@@ -85,6 +91,10 @@ impl Kind {
             Error,
             Quota,
             ConfigChanged,
+            SignedIn,
+            CacheMiss,
+            WebhookSent,
+            WebhookFailed,
         ]
     };
 
@@ -92,11 +102,12 @@ impl Kind {
     pub fn group(self) -> Group {
         use Kind::*;
         match self {
-            Connection | Disconnection | ConnectionRefused => Group::Conn,
+            Connection | Disconnection | ConnectionRefused | SignedIn => Group::Conn,
             Subscribed | Unsubscribed | SubscriptionDenied | Occupied | Vacated | MemberAdded
-            | MemberRemoved => Group::Sub,
+            | MemberRemoved | CacheMiss => Group::Sub,
             ApiMessage | ClientEvent => Group::Msg,
             ApiError | ClientError | Error | Quota | ConfigChanged => Group::Err,
+            WebhookSent | WebhookFailed => Group::Hook,
         }
     }
 
@@ -121,6 +132,10 @@ impl Kind {
             Error => "error",
             Quota => "quota",
             ConfigChanged => "config_changed",
+            SignedIn => "signed_in",
+            CacheMiss => "cache_miss",
+            WebhookSent => "webhook_sent",
+            WebhookFailed => "webhook_failed",
         }
     }
 }
@@ -134,6 +149,7 @@ pub enum Source {
     Ws,
     Dashboard,
     System,
+    Webhook,
 }
 
 /// The doctor's word: what probably went wrong and what to do.

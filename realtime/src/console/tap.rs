@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 128 * 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Position {
     seq: u64,
-    previous: [u64; 4],
+    previous: [u64; Group::ALL.len()],
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::limits::CLIENT_EVENTS_PER_SECOND_MAX;
-use realtime::app::{AppSnapshot, KeyPair, Limits, Secret};
+use realtime::app::{AppSnapshot, Features, KeyPair, Limits, Secret};
 use realtime::apps::{AppRecord, AppSource, SourceError};
 use realtime::node::SYSTEM_APP_ID;
 use realtime::usage::BoxFuture;
@@ -43,6 +43,17 @@ pub(super) fn today() -> u32 {
     (tenancy::now_ms() / 86_400_000) as u32
 }
 
+fn features(stored: tenancy::app::Features) -> Features {
+    let tenancy::app::Features {
+        subscription_counts,
+        watchlist,
+        authorized_connections,
+        force_tls,
+        webhook_batching,
+    } = stored;
+    Features { subscription_counts, watchlist, authorized_connections, force_tls, webhook_batching }
+}
+
 impl Source {
     fn built_in(&self, id: u64, name: &str, key: &str, secret: &str, internal: bool) -> AppRecord {
         let snapshot = AppSnapshot {
@@ -51,6 +62,7 @@ impl Source {
             cluster: self.cluster.as_str().into(),
             enabled: true,
             client_events: !internal,
+            features: Features::default(),
             allowed_origins: Vec::new(),
             keys: vec![KeyPair { key: key.into(), secret: Secret::new(secret) }],
             limits: NO_LIMITS,
@@ -90,6 +102,7 @@ impl Source {
             cluster: app.cluster.into(),
             enabled: app.enabled,
             client_events: app.client_events,
+            features: features(app.features),
             allowed_origins: app.allowed_origins,
             keys: keys.collect(),
             limits: Limits {

@@ -1,6 +1,6 @@
 //! Changing and deleting an app: each writes a change row in its transaction and wakes the nodes.
 
-use super::{App, AppRow, app_columns, normal_name};
+use super::{App, AppRow, FeatureChange, Features, app_columns, normal_name};
 use crate::account::AccountId;
 use crate::db::{Db, DbError, tx};
 use crate::{changes, statements};
@@ -13,8 +13,11 @@ statements::sqls! {
             client_events = coalesce($4, client_events),
             allowed_origins = coalesce($5, allowed_origins),
             enabled = coalesce($6, enabled),
+            features = $7,
             version = version + 1
         where apps.account_id = $1 and apps.id = $2 returning ", app_columns!());
+    /// Taking the row for writing keeps two changes of different switches from undoing each other.
+    LOCK = "update apps set version = version where account_id = $1 and id = $2 returning features";
     DELETE = "delete from apps where account_id = $1 and id = $2";
 }
 
@@ -34,6 +37,8 @@ pub struct AppChange {
     pub allowed_origins: Option<Vec<String>>,
     /// On or off.
     pub enabled: Option<bool>,
+    /// Switches to set.
+    pub features: FeatureChange,
 }
 
 /// Why an app was not changed. Nothing was written.
@@ -70,6 +75,14 @@ pub async fn update(
     };
     let id = id.cast_signed();
     let row: AppRow = tx!(db, |t| {
+        let held: Option<(String,)> = sqlx::query_as(LOCK)
+            .bind(account_id)
+            .bind(id)
+            .fetch_optional(&mut *t)
+            .await
+            .map_err(DbError::from)?;
+        let Some((features,)) = held else { return Ok(None) };
+        let features = Features::from_column(&features)?.changed(change.features).to_column();
         let row = sqlx::query_as(UPDATE)
             .bind(account_id)
             .bind(id)
@@ -77,6 +90,7 @@ pub async fn update(
             .bind(change.client_events.map(i64::from))
             .bind(&origins)
             .bind(change.enabled.map(i64::from))
+            .bind(&features)
             .fetch_optional(&mut *t)
             .await
             .map_err(DbError::from)?;

@@ -56,6 +56,7 @@ type ViewRow = (
     i64,
     i64,
     String,
+    String,
     Option<String>,
     Option<String>,
     Option<i64>,
@@ -77,12 +78,11 @@ pub async fn node_view_by_key(db: &Db, key: &str) -> Result<Option<NodeView>, Db
 
 fn from_rows(rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
     let mut view: Option<NodeView> = None;
-    for (a, b, c, d, e, f, g, h, i, j, k, account_plan, key, secret, created_ms) in rows {
+    for (a, b, c, d, e, f, g, h, i, j, k, l, account_plan, key, secret, created_ms) in rows {
         let view = match view {
             Some(ref mut view) => view,
-            None => {
-                view.insert(without_keys(App::from_row((a, b, c, d, e, f, g, h, i, j, k))?, &account_plan)?)
-            }
+            None => view
+                .insert(without_keys(App::from_row((a, b, c, d, e, f, g, h, i, j, k, l))?, &account_plan)?),
         };
         if let (Some(key), Some(secret), Some(created_ms)) = (key, secret, created_ms) {
             view.keys.push(AppKey::from_row((key, secret, created_ms)));

@@ -170,6 +170,7 @@ async fn an_update_changes_what_it_names_and_counts_the_version() {
             client_events: Some(true),
             allowed_origins: Some(origins),
             enabled: Some(false),
+            features: tenancy::app::FeatureChange { watchlist: Some(true), ..Default::default() },
         };
         let changed = update(rest).await.unwrap().unwrap();
         let expected = app::App {
@@ -177,6 +178,7 @@ async fn an_update_changes_what_it_names_and_counts_the_version() {
             allowed_origins: vec!["https://app.example.com".to_owned()],
             enabled: false,
             version: 3,
+            features: tenancy::app::Features { watchlist: true, ..renamed.features },
             ..renamed
         };
         assert_eq!(changed, expected);
