@@ -4,9 +4,12 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
 import assert from 'node:assert/strict';
-import { backEnd, client, connected } from './clients.mjs';
-import { APP_SERVED_WITHIN_MS, OWNER, command, commandOk, freePort, startServer, story, temporaryDirectory } from './harness.mjs';
+import { backEnd, client, connected, named, subscribed } from './clients.mjs';
+import { APP_SERVED_WITHIN_MS, OWNER, command, commandOk, freePort, sleep, startServer, story, temporaryDirectory, until } from './harness.mjs';
 import { Visitor, goesTo } from './visitor.mjs';
+
+/** Below the ten a second that a connection may send. */
+const BETWEEN_CLIENT_EVENTS_MS = 120;
 
 const server = await startServer();
 after(() => server.stop());
@@ -72,6 +75,55 @@ story('apps list --json lists what was made, without secrets', async () => {
   const listed = JSON.parse(stdout).find(({ id }) => String(id) === app.id);
   assert.equal(listed.name, 'listed');
   assert.equal(stdout.includes(app.secret), false);
+});
+
+story('apps set switches features of an app, says how all stand, and leaves the others as they are', async () => {
+  const app = await server.app({ name: 'switched', clientEvents: true });
+  const before = await server.set(app, {});
+  assert.deepEqual(before, {
+    id: app.id,
+    client_events: true,
+    subscription_counts: false,
+    watchlist: false,
+    authorized_connections: false,
+    force_tls: false,
+    webhook_batching: true,
+  });
+  const all = { clientEvents: false, subscriptionCounts: true, watchlist: true, authorizedConnections: true, forceTls: true, webhookBatching: false };
+  const opposite = Object.fromEntries(Object.entries(before).map(([name, on]) => [name, typeof on === 'boolean' ? !on : on]));
+  assert.deepEqual(await server.set(app, all), opposite);
+  assert.deepEqual(await server.set(app, { forceTls: false }), { ...opposite, force_tls: false });
+  const { stdout } = await commandOk(['apps', 'set', app.id], { dataDir: server.dataDir });
+  assert.match(stdout, /^watchlist +on$/m);
+  assert.match(stdout, /^force-tls +off$/m);
+});
+
+story('a running server follows `apps set` within a second, on the connections that it has', async (t) => {
+  const app = await server.app({ name: 'followed' });
+  const [from, to] = [client(t, server, app), client(t, server, app)];
+  const [sender, receiver] = [await subscribed(from, 'private-room'), await subscribed(to, 'private-room')];
+  await server.set(app, { clientEvents: true });
+  const switched = Date.now();
+  await until(
+    async () => {
+      sender.trigger('client-knock', {});
+      await sleep(BETWEEN_CLIENT_EVENTS_MS);
+      return named(receiver, 'client-knock').length > 0;
+    },
+    'a client event to be delivered',
+    APP_SERVED_WITHIN_MS,
+  );
+  t.diagnostic(`followed after ${Date.now() - switched} ms`);
+});
+
+story('apps set refuses an unknown app and a position that is neither on nor off', async () => {
+  const app = await server.app({ name: 'refusing' });
+  for (const args of [['999999', '--watchlist', 'on'], [app.id, '--watchlist', 'perhaps'], [app.id, '--teleport', 'on'], []]) {
+    const result = await command(['apps', 'set', ...args], { dataDir: server.dataDir });
+    assert.notEqual(result.code, 0, args.join(' '));
+    assert.ok(result.stderr.trim().length > 10, args.join(' '));
+    assert.doesNotMatch(result.stderr, /panicked/);
+  }
 });
 
 story('apps env prints blocks that hold the values of the app', async () => {

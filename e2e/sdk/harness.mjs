@@ -241,8 +241,11 @@ export class Server {
     return command(args, { dataDir: this.dataDir, ...options, env: { ...this.env, ...options.env } });
   }
 
-  /** Makes an app by `fanfare apps create` and waits until the server answers for it. */
-  async app({ name = 'story', id, key, secret, cluster, plan, maxConnections, clientEvents, owner } = {}) {
+  /**
+   * Makes an app by `fanfare apps create` and waits until the server answers for it. `switches` are set (see `set`)
+   * before the server has read the app, so they hold from the first connection.
+   */
+  async app({ name = 'story', id, key, secret, cluster, plan, maxConnections, clientEvents, owner, switches } = {}) {
     const args = ['apps', 'create', '--name', name, '--json'];
     const add = (flag, value) => value !== undefined && args.push(flag, String(value));
     add('--id', id);
@@ -255,8 +258,19 @@ export class Server {
     if (clientEvents) args.push('--client-events');
     const { stdout } = await commandOk(args, { dataDir: this.dataDir });
     const app = JSON.parse(stdout);
+    if (switches) await this.set(app, switches);
     await this.serves(app);
     return app;
+  }
+
+  /**
+   * Sets switches of an app by `fanfare apps set`, such as `{ watchlist: true, forceTls: false }`, and gives how all stand.
+   * A server that serves the app already follows within a second.
+   */
+  async set(app, switches) {
+    const flags = Object.entries(switches).flatMap(([name, on]) => [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, on ? 'on' : 'off']);
+    const { stdout } = await commandOk(['apps', 'set', app.id, ...flags, '--json'], { dataDir: this.dataDir });
+    return JSON.parse(stdout);
   }
 
   /** Waits until the server answers signed requests for `app`; gives the milliseconds it took. */

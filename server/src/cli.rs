@@ -1,5 +1,7 @@
 //! The command line. Without a command it is `fanfare dev`.
 
+mod switches;
+
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -102,6 +104,8 @@ enum Apps {
         #[arg(default_value = "laravel")]
         kind: String,
     },
+    /// Switch an app's features on and off, as its settings page does; a running server follows within a second.
+    Set(switches::Switches),
 }
 
 #[derive(Args)]
@@ -258,6 +262,7 @@ async fn apps(config: &Config, command: &Apps) -> anyhow::Result<()> {
             let endpoint = dashboard::Endpoint::parse(&base).context("the public address can't be read")?;
             println!("{}", operator::env_block(&app, &key, &endpoint, kind)?);
         }
+        Apps::Set(switches) => switches.run(&db).await?,
     }
     Ok(())
 }
