@@ -241,15 +241,25 @@ story('fifty thousand opening brackets do no harm', async (t) => {
   await bystander.alive();
 });
 
-story('the second subscription to a channel is an error and leaves the first', async (t) => {
+story('a second subscription to a channel is answered again, with the members, and nothing is delivered twice', async (t) => {
   const raw = await connect(t);
   await raw.subscribe('twice');
   raw.send({ event: 'pusher:subscribe', data: { channel: 'twice' } });
-  assert.match((await complains(raw)).message, /twice/);
+  const successes = (channel) => raw.messages.filter((m) => m.event === 'pusher_internal:subscription_succeeded' && m.channel === channel);
+  await raw.message('pusher_internal:subscription_succeeded', { nth: 2 });
   await server.publish(app, 'twice', 'said', { n: 1 });
   await raw.message('said');
+
+  const member = JSON.stringify({ user_id: 'ana' });
+  const auth = channelToken(app, raw.socketId, 'presence-twice', member);
+  await raw.subscribe('presence-twice', { auth, channel_data: member });
+  raw.send({ event: 'pusher:subscribe', data: { channel: 'presence-twice', auth, channel_data: member } });
+  await raw.message('pusher_internal:subscription_succeeded', { nth: 4 });
+  const [first, second] = successes('presence-twice');
+  assert.deepEqual(second, first);
   await raw.alive();
   assert.equal(raw.messages.filter((message) => message.event === 'said').length, 1);
+  assert.equal(raw.messages.filter((message) => message.event === 'pusher:error').length, 0);
 });
 
 story('data of a subscription may be a string that holds the JSON', async (t) => {

@@ -45,6 +45,11 @@ pub enum ChannelNameError {
 
 const SERVER_TO_USER: &str = "#server-to-user-";
 
+/// May this byte stand in a channel name, or in the id of a user who signs in?
+pub(crate) fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-=@,.;".contains(&byte)
+}
+
 /// A checked channel name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct ChannelName<'a>(&'a str);
@@ -62,8 +67,7 @@ impl<'a> ChannelName<'a> {
         if text.len() > CHANNEL_NAME_CHARS_MAX {
             return Err(ChannelNameError::TooLong(text.chars().count()));
         }
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-=@,.;".contains(&b);
-        if !rest.bytes().all(allowed) {
+        if !rest.bytes().all(is_name_byte) {
             return Err(ChannelNameError::BadCharacter);
         }
         Ok(ChannelName(text))

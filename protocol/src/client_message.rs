@@ -16,6 +16,8 @@ pub enum ClientMessage<'a> {
     Subscribe(Subscribe<'a>),
     /// `pusher:unsubscribe` from a channel.
     Unsubscribe(Cow<'a, str>),
+    /// `pusher:signin`.
+    SignIn(SignIn<'a>),
     /// `pusher:ping`: answered with a pong.
     Ping,
     /// `pusher:pong`: a sign of life.
@@ -35,6 +37,15 @@ pub struct Subscribe<'a> {
     pub auth: Option<Cow<'a, str>>,
     /// JSON text that the signature covers, byte for byte.
     pub channel_data: Option<Cow<'a, str>>,
+}
+
+/// The data of `pusher:signin`.
+#[derive(Debug)]
+pub struct SignIn<'a> {
+    /// `KEY:SIGNATURE`.
+    pub auth: Cow<'a, str>,
+    /// JSON text that the signature covers, byte for byte.
+    pub user_data: Cow<'a, str>,
 }
 
 /// A client event before any check.
@@ -60,6 +71,9 @@ pub enum ClientMessageError {
     /// `pusher:subscribe` or `pusher:unsubscribe` without `data.channel`, or with fields of a wrong type.
     #[error("{0} needs data with a channel name; auth and channel_data are strings")]
     BadSubscription(&'static str),
+    /// `pusher:signin` without `data.auth` and `data.user_data`, or with fields of a wrong type.
+    #[error("pusher:signin needs data with auth and user_data, both strings")]
+    BadSignIn,
     /// A client event without `channel` or `data`.
     #[error("a client event needs a channel and data")]
     BadClientEvent,
@@ -84,6 +98,12 @@ struct SubscriptionData {
     channel_data: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct SignInData {
+    auth: String,
+    user_data: String,
+}
+
 impl<'a> ClientMessage<'a> {
     /// Reads one text frame.
     pub fn parse(text: &'a str) -> Result<ClientMessage<'a>, ClientMessageError> {
@@ -93,8 +113,8 @@ impl<'a> ClientMessage<'a> {
         let frame: Envelope<'a> = serde_json::from_str(text).map_err(|_| ClientMessageError::NotJson)?;
         match &*frame.event {
             "pusher:subscribe" => {
-                let data = subscription(frame.data)
-                    .ok_or(ClientMessageError::BadSubscription("pusher:subscribe"))?;
+                let data: SubscriptionData =
+                    object(frame.data).ok_or(ClientMessageError::BadSubscription("pusher:subscribe"))?;
                 Ok(ClientMessage::Subscribe(Subscribe {
                     channel: data.channel.into(),
                     auth: data.auth.filter(|a| !a.is_empty()).map(Cow::Owned),
@@ -102,9 +122,13 @@ impl<'a> ClientMessage<'a> {
                 }))
             }
             "pusher:unsubscribe" => {
-                let data = subscription(frame.data)
-                    .ok_or(ClientMessageError::BadSubscription("pusher:unsubscribe"))?;
+                let data: SubscriptionData =
+                    object(frame.data).ok_or(ClientMessageError::BadSubscription("pusher:unsubscribe"))?;
                 Ok(ClientMessage::Unsubscribe(data.channel.into()))
+            }
+            "pusher:signin" => {
+                let data: SignInData = object(frame.data).ok_or(ClientMessageError::BadSignIn)?;
+                Ok(ClientMessage::SignIn(SignIn { auth: data.auth.into(), user_data: data.user_data.into() }))
             }
             "pusher:ping" => Ok(ClientMessage::Ping),
             "pusher:pong" => Ok(ClientMessage::Pong),
@@ -124,7 +148,7 @@ impl<'a> ClientMessage<'a> {
 }
 
 /// `data` as an object, or as a string that holds that object (community clients send it so).
-fn subscription(data: Option<&RawValue>) -> Option<SubscriptionData> {
+fn object<T: serde::de::DeserializeOwned>(data: Option<&RawValue>) -> Option<T> {
     let text = data?.get();
     if !text.starts_with('"') {
         return serde_json::from_str(text).ok();
@@ -173,6 +197,15 @@ mod tests {
             (r#"{"event":"pusher:subscribe","data":{"channel":5}}"#, subscribe.clone()),
             (r#"{"event":"pusher:subscribe","data":{"channel":{}}}"#, subscribe),
             (r#"{"event":"pusher:unsubscribe"}"#, ClientMessageError::BadSubscription("pusher:unsubscribe")),
+            (r#"{"event":"pusher:signin"}"#, ClientMessageError::BadSignIn),
+            (
+                r#"{"event":"pusher:signin","data":{"auth":1,"user_data":"{}"}}"#,
+                ClientMessageError::BadSignIn,
+            ),
+            (
+                r#"{"event":"pusher:signin","data":{"auth":"a:b","user_data":{}}}"#,
+                ClientMessageError::BadSignIn,
+            ),
             (r#"{"event":"client-x"}"#, ClientMessageError::BadClientEvent),
             (r#"{"event":"client-x","channel":5,"data":1}"#, ClientMessageError::BadClientEvent),
             (r#"{"event":"client-x","channel":"private-a"}"#, ClientMessageError::BadClientEvent),

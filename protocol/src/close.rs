@@ -6,6 +6,8 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub enum CloseCode {
+    /// The app accepts TLS only: the client tries again with it.
+    TlsOnly = 4000,
     /// Unknown key: the client stops.
     UnknownApp = 4001,
     /// The app was switched off: the client stops.
@@ -20,7 +22,7 @@ pub enum CloseCode {
     UnsupportedProtocol = 4007,
     /// `protocol` is missing.
     NoProtocol = 4008,
-    /// The connection isn't allowed: an origin that the app doesn't list.
+    /// The connection isn't allowed: an origin that the app doesn't list, no authorization in time, or a user who was ended.
     Unauthorized = 4009,
     /// The node or this socket is over its capacity: back off and come back.
     OverCapacity = 4100,
@@ -39,3 +41,5 @@ impl CloseCode {
 
 /// In-band: too many client events in a second. Never a close.
 pub const CLIENT_EVENT_RATE: u16 = 4301;
+/// In-band: the watchlist had more ids than [`WATCHLIST_IDS_MAX`](crate::limits::WATCHLIST_IDS_MAX). Never a close.
+pub const WATCHLIST_TOO_LONG: u16 = 4302;

@@ -3,7 +3,7 @@
 //! No I/O and no clock, so that every rule can be tested in a table and fuzzed. What a rule is based on is named beside it
 //! (Pusher's documentation page, or an official client's behaviour). It does not decide who may connect, subscribe or publish.
 //!
-//! Reading order: [`limits`], [`socket_id`], [`channel`], [`event`], [`member`], [`signature`], [`client_message`],
+//! Reading order: [`limits`], [`socket_id`], [`channel`], [`event`], [`member`], [`user`], [`signature`], [`client_message`],
 //! [`server_message`], [`close`], [`http_api`], [`webhook`].
 
 pub mod channel;
@@ -18,4 +18,5 @@ pub mod query;
 pub mod server_message;
 pub mod signature;
 pub mod socket_id;
+pub mod user;
 pub mod webhook;

@@ -16,6 +16,19 @@ pub const PRESENCE_MEMBERS_MAX: u32 = 100;
 pub const PRESENCE_USER_BYTES_MAX: usize = 1_024;
 /// Characters of a presence `user_id`. Source: presence page.
 pub const PRESENCE_USER_ID_CHARS_MAX: usize = 128;
+/// Characters of the id of a user who signs in: with `#server-to-user-` before it, it must still be a channel name.
+pub const USER_ID_CHARS_MAX: usize = CHANNEL_NAME_CHARS_MAX - "#server-to-user-".len();
+/// Ids of a watchlist; those beyond are left out and error 4302 says so. Source: watchlist page.
+pub const WATCHLIST_IDS_MAX: usize = 100;
+/// Seconds that the last event of a cache channel is kept. Source: cache channels page, "up to 30 minutes".
+pub const CACHE_SECONDS: u64 = 30 * 60;
+/// Subscribers above which their number is told at most every [`SUBSCRIPTION_COUNT_SECONDS`]. Source: subscription count page.
+pub const SUBSCRIPTION_COUNT_AT_ONCE_MAX: u32 = 100;
+/// Seconds between two `subscription_count` frames of a large channel. Source: subscription count page.
+pub const SUBSCRIPTION_COUNT_SECONDS: u64 = 5;
+/// Seconds in which a connection of an app with authorized connections must sign in or join a private or presence channel.
+/// Source: customers' reports; the page names no number.
+pub const AUTHORIZE_SECONDS: u32 = 30;
 /// Client events per second and connection. Source: client events page.
 pub const CLIENT_EVENTS_PER_SECOND_MAX: u32 = 10;
 /// Bytes of one inbound WebSocket message: a 10 kB client event, a 1 kB user object and the envelope fit several times.

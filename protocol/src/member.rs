@@ -43,6 +43,18 @@ struct ChannelData<'a> {
 }
 
 impl Member {
+    /// The member that a signed-in user is: id and info come from `user_data`.
+    pub fn of_user(id: &str, user_info: &str) -> Result<Member, MemberError> {
+        let bytes = id.len() + user_info.len();
+        if bytes > PRESENCE_USER_BYTES_MAX {
+            return Err(MemberError::TooLarge(bytes));
+        }
+        if id.chars().count() > PRESENCE_USER_ID_CHARS_MAX {
+            return Err(MemberError::UserIdTooLong);
+        }
+        Ok(Member { user_id: id.to_owned(), user_info: user_info.to_owned() })
+    }
+
     /// Reads a presence channel's `channel_data`. Numbers are accepted as ids and given as strings.
     pub fn parse(channel_data: &str) -> Result<Member, MemberError> {
         if channel_data.len() > PRESENCE_USER_BYTES_MAX {

@@ -74,6 +74,67 @@ pub fn subscription_succeeded(channel: &str, roster: Option<&str>) -> Vec<u8> {
     internal("subscription_succeeded", roster.unwrap_or("{}"), channel)
 }
 
+/// A cache channel holds nothing for who just subscribed.
+pub fn cache_miss(channel: &str) -> Vec<u8> {
+    object(
+        |out| {
+            out.extend_from_slice(br#"{"event":"pusher:cache_miss","data":"{}","channel":"#);
+            push_string(out, channel);
+            out.push(b'}');
+        },
+        64 + channel.len(),
+    )
+}
+
+/// How many connections are subscribed to a channel.
+pub fn subscription_count(channel: &str, count: u32) -> Vec<u8> {
+    internal("subscription_count", &format!(r#"{{"subscription_count":{count}}}"#), channel)
+}
+
+/// A sign-in stands; `user_data` is the text that was signed. Has no `channel`: .NET routes by that.
+pub fn signin_success(user_data: &str) -> Vec<u8> {
+    let mut data = br#"{"user_data":"#.to_vec();
+    push_string(&mut data, user_data);
+    data.push(b'}');
+    without_channel("pusher:signin_success", &data)
+}
+
+/// Who of a watchlist is there and who is not; an empty group is left out. Has no `channel`.
+pub fn watchlist_events(online: &[&str], offline: &[&str]) -> Vec<u8> {
+    let mut data = br#"{"events":["#.to_vec();
+    for (name, ids) in [("online", online), ("offline", offline)] {
+        if ids.is_empty() {
+            continue;
+        }
+        if data.ends_with(b"}") {
+            data.push(b',');
+        }
+        data.extend_from_slice(format!(r#"{{"name":"{name}","user_ids":["#).as_bytes());
+        for (i, id) in ids.iter().enumerate() {
+            if i > 0 {
+                data.push(b',');
+            }
+            push_string(&mut data, id);
+        }
+        data.extend_from_slice(b"]}");
+    }
+    data.extend_from_slice(b"]}");
+    without_channel("pusher_internal:watchlist_events", &data)
+}
+
+fn without_channel(event: &str, data_json: &[u8]) -> Vec<u8> {
+    object(
+        |out| {
+            out.extend_from_slice(br#"{"event":""#);
+            out.extend_from_slice(event.as_bytes());
+            out.extend_from_slice(br#"","data":"#);
+            push_string(out, &String::from_utf8_lossy(data_json));
+            out.push(b'}');
+        },
+        64 + data_json.len() * 5 / 4,
+    )
+}
+
 /// A user's first connection joined.
 pub fn member_added(channel: &str, user_id: &str, user_info: &str) -> Vec<u8> {
     let mut data = br#"{"user_id":"#.to_vec();
@@ -190,6 +251,23 @@ mod tests {
             (
                 member_removed("presence-a", "1"),
                 r#"{"event":"pusher_internal:member_removed","data":"{\"user_id\":\"1\"}","channel":"presence-a"}"#,
+            ),
+            (cache_miss("cache-a"), r#"{"event":"pusher:cache_miss","data":"{}","channel":"cache-a"}"#),
+            (
+                subscription_count("a", 3),
+                r#"{"event":"pusher_internal:subscription_count","data":"{\"subscription_count\":3}","channel":"a"}"#,
+            ),
+            (
+                signin_success(r#"{"id":"1"}"#),
+                r#"{"event":"pusher:signin_success","data":"{\"user_data\":\"{\\\"id\\\":\\\"1\\\"}\"}"}"#,
+            ),
+            (
+                watchlist_events(&["a"], &["b", "c"]),
+                r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"online\",\"user_ids\":[\"a\"]},{\"name\":\"offline\",\"user_ids\":[\"b\",\"c\"]}]}"}"#,
+            ),
+            (
+                watchlist_events(&[], &["b"]),
+                r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"offline\",\"user_ids\":[\"b\"]}]}"}"#,
             ),
             (
                 channel_event("App\\E", "a", &raw(r#""{\"z\":1}""#), None),

@@ -58,11 +58,20 @@ pub fn verify_channel_auth(
 
 /// Signs a user's sign-in: over `socket_id::user::user_data`. Lower-case hex.
 pub fn user_auth(secret: &str, socket_id: &str, user_data: &str) -> String {
+    hex_of(user_mac(secret, socket_id, user_data))
+}
+
+/// Does `given` sign this sign-in with `secret`?
+pub fn verify_user_auth(secret: &str, socket_id: &str, user_data: &str, given: &str) -> bool {
+    matches(user_mac(secret, socket_id, user_data), given)
+}
+
+fn user_mac(secret: &str, socket_id: &str, user_data: &str) -> HmacSha256 {
     let mut mac = mac(secret);
     for part in [socket_id, "::user::", user_data] {
         mac.update(part.as_bytes());
     }
-    hex_of(mac)
+    mac
 }
 
 /// Signs a webhook's raw body. Lower-case hex.

@@ -20,6 +20,7 @@ pub(crate) async fn decide(
     handshake: Result<&Handshake, &(CloseCode, String)>,
     origin: Option<&str>,
     ip: IpAddr,
+    tls: bool,
 ) -> Verdict {
     let sdk = handshake.ok().and_then(|h| h.sdk.as_deref());
     let app = match node.apps().find_by_key(key).await {
@@ -33,7 +34,7 @@ pub(crate) async fn decide(
             };
         }
     };
-    match check(node, &app, handshake, origin) {
+    match check(node, &app, handshake, origin, tls) {
         Ok(permit) => Verdict::Admit { app, permit, key: key.into() },
         Err((code, message, hint)) => {
             app.console.record(Kind::ConnectionRefused, |row| {
@@ -58,12 +59,21 @@ fn check(
     app: &Arc<App>,
     handshake: Result<&Handshake, &(CloseCode, String)>,
     origin: Option<&str>,
+    tls: bool,
 ) -> Result<Permit, Refused> {
     let snapshot = app.snapshot();
     if !snapshot.enabled {
         return Err((CloseCode::AppDisabled, "The app is disabled".into(), None));
     }
     handshake.map_err(|(code, message)| (*code, message.clone(), None))?;
+    if snapshot.features.force_tls && !tls {
+        let hint = Hint {
+            id: "tls_only",
+            title: "This app accepts TLS only.".into(),
+            text: "Connect with wss:// (pusher-js: forceTLS: true), or switch Force TLS off in the app's settings.".into(),
+        };
+        return Err((CloseCode::TlsOnly, "The app accepts TLS only: connect with wss://".into(), Some(hint)));
+    }
     if !snapshot.allows_origin(origin) {
         let (origin, _) = clip(origin.unwrap_or_default(), 80);
         let hint = Hint {
@@ -79,6 +89,10 @@ fn check(
             "The server is restarting: come back in a moment".into(),
             None,
         ));
+    }
+    if snapshot.features.authorized_connections {
+        let message = "Too many connections wait to be authorized: come back in a moment";
+        return Permit::unauthorized(app).ok_or_else(|| (CloseCode::OverCapacity, message.into(), None));
     }
     Permit::take(app).map_err(|(used, limit)| {
         (

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::cache::{Cache, Cached};
 use crate::console::Console;
 use crate::hub::Channels;
 use crate::meter::{AppMeter, ScopeMeter};
+use crate::users::Users;
 
 /// A text that no log may show.
 #[derive(Clone, PartialEq, Eq)]
@@ -152,6 +154,8 @@ pub struct App {
     pub channels: Channels,
     /// What happened, for the debug console.
     pub console: Console,
+    pub(crate) cache: Cache,
+    pub(crate) users: Users,
     pub(crate) meter: AppMeter,
     pub(crate) scope: Arc<ScopeMeter>,
 }
@@ -175,6 +179,8 @@ impl App {
             id: snapshot.id,
             console: Console::new(node, snapshot.internal),
             channels: Channels::default(),
+            cache: Cache::default(),
+            users: Users::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             meter,
             scope,
@@ -189,6 +195,11 @@ impl App {
     /// What is decided by right now.
     pub fn snapshot(&self) -> Arc<AppSnapshot> {
         self.snapshot.load_full()
+    }
+
+    /// What a cache channel holds right now.
+    pub fn cached(&self, channel: &str) -> Option<Cached> {
+        self.cache.get(channel, std::time::Instant::now())
     }
 
     pub(crate) fn replace(&self, snapshot: AppSnapshot) {

@@ -90,7 +90,7 @@ impl Apps {
     /// All apps with counts to write, the deleted ones too; those that are done are forgotten.
     pub(crate) fn all_to_flush(&self) -> Vec<Arc<App>> {
         let mut maps = self.maps.write();
-        maps.leaving.retain(|app| app.usage().connections > 0 || app.meter.has_pending());
+        maps.leaving.retain(|app| app.meter.open() > 0 || app.meter.has_pending());
         maps.by_id.values().chain(&maps.leaving).cloned().collect()
     }
 
@@ -162,7 +162,7 @@ impl Apps {
         if maps.by_id.len() >= APPS_MAX {
             let Maps { by_id, by_key, scopes, .. } = &mut *maps;
             // What is not yet written would be lost with the app.
-            by_id.retain(|_, app| app.usage().connections > 0 || app.meter.has_pending());
+            by_id.retain(|_, app| app.meter.open() > 0 || app.meter.has_pending());
             by_key.retain(|_, app| by_id.contains_key(&app.id()));
             scopes.retain(|_, scope| Arc::strong_count(scope) > 1);
         }

@@ -25,6 +25,16 @@ pub(crate) fn text(payload: &[u8]) -> Bytes {
     encode(0x1, payload)
 }
 
+/// The payload of one whole frame that this module encoded.
+pub(crate) fn payload(frame: &[u8]) -> Option<&[u8]> {
+    let head = match frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    frame.get(head..)
+}
+
 /// An empty ping.
 pub(crate) fn ping() -> Bytes {
     Bytes::from_static(&[0x89, 0])
@@ -54,6 +64,7 @@ mod tests {
             let frame = text(&vec![b'x'; len]);
             assert_eq!(&frame[..head.len()], head);
             assert_eq!(frame.len(), head.len() + len);
+            assert_eq!(payload(&frame).unwrap().len(), len);
         }
         assert_eq!(&close(4001, &"x".repeat(200))[..4], [0x88, 125, 0x0f, 0xa1]);
     }

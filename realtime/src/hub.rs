@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use protocol::member::Member;
@@ -50,6 +51,9 @@ pub(crate) struct Channel {
     /// `(shard, subscriptions there)`, without zeros.
     pub(crate) shards: Vec<(u16, u32)>,
     members: Option<Members>,
+    /// When the subscribers were last told how many they are, and whether that is to be done again.
+    pub(crate) count_told: Option<Instant>,
+    pub(crate) count_due: bool,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +117,14 @@ impl Channel {
         u64::from(self.subscriptions() - u32::from(left_out))
     }
 
+    /// The member list as its subscribers get it; `None` if this is no presence channel.
+    pub(crate) fn roster(&self) -> Option<String> {
+        let members = self.members.as_ref()?;
+        let mut list = Roster::default();
+        members.by_id.iter().for_each(|(id, present)| list.push(id, &present.info));
+        Some(list.finish())
+    }
+
     fn facts(&self) -> ChannelFacts {
         let users = self.members.as_ref().map(|m| m.by_id.len() as u32);
         ChannelFacts { name: self.name.clone(), subscriptions: self.subscriptions(), users }
@@ -129,8 +141,13 @@ impl Channels {
         self.stripe(name).lock().get_mut(name).map(f)
     }
 
+    /// Runs `f` under the channel's lock, whether or not the channel is occupied.
+    pub(crate) fn locked<T>(&self, name: &str, f: impl FnOnce(Option<&mut Channel>) -> T) -> T {
+        f(self.stripe(name).lock().get_mut(name))
+    }
+
     /// Adds a subscription of a shard. `announce` gets the channel when the user is new here; frames that it hands over are
-    /// not for the one who joins.
+    /// not for the one who joins. `settled` gets it at the end, still under the lock; its frames are for all.
     pub(crate) fn join(
         &self,
         name: &str,
@@ -138,6 +155,7 @@ impl Channels {
         member: Option<&Member>,
         members_max: u32,
         announce: impl FnOnce(&mut Channel),
+        settled: impl FnOnce(&mut Channel, &Joined),
     ) -> Result<Joined, PresenceFull> {
         let mut stripe = self.stripe(name).lock();
         if let (Some(member), Some(channel)) = (member, stripe.get(name))
@@ -160,6 +178,8 @@ impl Channels {
                     subscribers: HashSet::new(),
                     shards: Vec::new(),
                     members: member.map(|_| Members::default()),
+                    count_told: None,
+                    count_due: false,
                 },
             );
         }
@@ -179,9 +199,7 @@ impl Channels {
             if let Some(present) = members.by_id.get_mut(&*member.user_id) {
                 present.sockets += 1;
             }
-            let mut list = Roster::default();
-            members.by_id.iter().for_each(|(id, present)| list.push(id, &present.info));
-            roster = Some(list.finish());
+            roster = channel.roster();
         }
         if member_added {
             announce(channel);
@@ -191,7 +209,7 @@ impl Channels {
             Some((_, n)) => *n += 1,
             None => channel.shards.push((shard, 1)),
         }
-        Ok(Joined {
+        let joined = Joined {
             id: channel.id,
             name: channel.name.clone(),
             seq: channel.seq,
@@ -201,17 +219,18 @@ impl Channels {
             roster,
             subscriptions: channel.subscriptions(),
             users: channel.facts().users,
-        })
+        };
+        settled(channel, &joined);
+        Ok(joined)
     }
 
-    /// Takes a subscription of a shard away. `announce` gets the channel when the user's last connection left and others
-    /// remain.
+    /// Takes a subscription of a shard away. `settled` gets the channel and what changed, still under the lock.
     pub(crate) fn leave(
         &self,
         name: &str,
         (shard, socket_id): (u16, SocketId),
         user_id: Option<&str>,
-        announce: impl FnOnce(&mut Channel),
+        settled: impl FnOnce(&mut Channel, &Left),
     ) -> Left {
         let mut stripe = self.stripe(name).lock();
         let Some(channel) = stripe.get_mut(name) else { return Left::default() };
@@ -233,11 +252,10 @@ impl Channels {
             }
         }
         left.users = channel.facts().users;
-        if channel.subscribers.is_empty() {
+        left.vacated = channel.subscribers.is_empty();
+        settled(channel, &left);
+        if left.vacated {
             stripe.remove(name);
-            left.vacated = true;
-        } else if left.member_removed {
-            announce(channel);
         }
         left
     }

@@ -73,6 +73,8 @@ pub(crate) enum Class {
 #[derive(Debug)]
 pub(crate) struct AppMeter {
     connections: AtomicU64,
+    /// Open connections that don't count yet: their app wants them authorized first.
+    unauthorized: AtomicU64,
     peak: AtomicU64,
     messages: DayCount,
     pending: [AtomicI64; 5],
@@ -82,6 +84,7 @@ impl AppMeter {
     pub(crate) fn new(day: u32, messages: u64) -> AppMeter {
         AppMeter {
             connections: 0.into(),
+            unauthorized: 0.into(),
             peak: 0.into(),
             messages: DayCount::starting_with(day, messages),
             pending: Default::default(),
@@ -90,6 +93,11 @@ impl AppMeter {
 
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Relaxed)
+    }
+
+    /// All open connections, those not yet authorized too.
+    pub(crate) fn open(&self) -> u64 {
+        self.connections() + self.unauthorized.load(Relaxed)
     }
 
     pub(crate) fn messages_today(&self) -> u64 {
@@ -124,9 +132,16 @@ impl AppMeter {
     }
 }
 
+/// Connections of one app that may be open without being authorized yet, where the app wants that: they count against no
+/// plan, so this is what bounds them.
+const UNAUTHORIZED_MAX: u64 = 10_000;
+
 /// A connection's place within the limits; gives it back when dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<crate::app::App>);
+pub(crate) struct Permit {
+    app: Arc<crate::app::App>,
+    counted: bool,
+}
 
 impl Permit {
     /// Takes a place, or says which limit is reached: `(in use, limit)`.
@@ -141,7 +156,7 @@ impl Permit {
         match step(&app.meter.connections, limits.app_connections_max) {
             Ok(before) => {
                 app.meter.peak.fetch_max(before + 1, Relaxed);
-                Ok(Permit(app.clone()))
+                Ok(Permit { app: app.clone(), counted: true })
             }
             Err(full) => {
                 app.scope.connections.fetch_sub(1, Relaxed);
@@ -151,9 +166,27 @@ impl Permit {
     }
 }
 
+impl Permit {
+    /// A place for a connection that must be authorized before it counts; `None` if too many wait already.
+    pub(crate) fn unauthorized(app: &Arc<crate::app::App>) -> Option<Permit> {
+        let waiting = &app.meter.unauthorized;
+        let step = waiting.fetch_update(Relaxed, Relaxed, |n| (n < UNAUTHORIZED_MAX).then_some(n + 1));
+        step.ok().map(|_| Permit { app: app.clone(), counted: false })
+    }
+
+    /// Does it count against the plan?
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.meter.connections.fetch_sub(1, Relaxed);
-        self.0.scope.connections.fetch_sub(1, Relaxed);
+        if self.counted {
+            self.app.meter.connections.fetch_sub(1, Relaxed);
+            self.app.scope.connections.fetch_sub(1, Relaxed);
+        } else {
+            self.app.meter.unauthorized.fetch_sub(1, Relaxed);
+        }
     }
 }

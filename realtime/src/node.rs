@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::apps::{AppSource, Apps, SourceError};
 use crate::broker::{Broker, Local};
 use crate::console::{Kind, run_tap};
+use crate::later::{self, Later};
 use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
 use crate::shard::{self};
 use crate::unknown_keys::UnknownKeys;
@@ -40,6 +41,7 @@ struct Inner {
     draining: AtomicBool,
     unknown_keys: UnknownKeys,
     webhooks: Webhooks,
+    later: Later,
     sink: Arc<dyn UsageSink>,
     flushing: tokio::sync::Mutex<()>,
 }
@@ -69,6 +71,7 @@ impl Node {
             draining: false.into(),
             unknown_keys: UnknownKeys::default(),
             webhooks: Webhooks::default(),
+            later: Later::default(),
             sink,
             flushing: tokio::sync::Mutex::default(),
         }));
@@ -80,6 +83,7 @@ impl Node {
             Ok(None) => tracing::warn!("there is no system app: the debug console shows no live rows"),
             Err(error) => return Err(io::Error::other(error)),
         }
+        tokio::spawn(later::run(node.clone()));
         let flusher = node.clone();
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(usage::FLUSH_EVERY);
@@ -108,6 +112,10 @@ impl Node {
 
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.0.webhooks
+    }
+
+    pub(crate) fn later(&self) -> &Later {
+        &self.0.later
     }
 
     /// Is the node going away?
@@ -177,7 +185,7 @@ impl Node {
     /// a refused TCP connection costs pusher-js fifteen seconds, a close code one. Keep accepting until then.
     pub async fn drain(&self, over: Duration) {
         self.0.draining.store(true, Relaxed);
-        let open = || self.apps().all().iter().any(|app| app.usage().connections > 0);
+        let open = || self.apps().all().iter().any(|app| app.meter.open() > 0);
         let had_some = open();
         self.0.shards.iter().for_each(|shard| shard.push(Command::Drain(over)));
         let deadline = tokio::time::Instant::now() + over + Duration::from_secs(1);

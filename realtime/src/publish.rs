@@ -3,12 +3,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use protocol::channel::ChannelKind;
 use protocol::json::data_text;
 use protocol::server_message::channel_event;
 use protocol::socket_id::SocketId;
+use protocol::webhook::Event;
 use serde_json::value::RawValue;
 
 use crate::app::App;
@@ -107,7 +109,7 @@ impl Node {
         publication: &Publication<'_>,
     ) -> Result<Published, PublishError> {
         self.check_quota(app)?;
-        let waited = std::time::Instant::now();
+        let waited = Instant::now();
         while self.is_overloaded() {
             if waited.elapsed() > OVERLOAD_WAIT {
                 return Err(PublishError::Overloaded);
@@ -144,7 +146,19 @@ impl Node {
             return Err(PublishError::Overloaded);
         }
         let text = channel_event(event, channel, data, user_id);
-        let recipients = self.hand_over(app, channel, &text, Some(sender));
+        let frame = frame::text(&text);
+        let entered = app.channels.with(channel, |held| {
+            self.webhooks().record(app, || Event::ClientEvent {
+                channel: held.name.clone(),
+                event: event.into(),
+                data: data_text(data).into(),
+                socket_id: sender,
+                user_id: user_id.map(Into::into),
+            });
+            self.enter(held, frame, Some(sender));
+            held.reaches(Some(sender))
+        });
+        let recipients = entered.unwrap_or(0);
         app.meter.count(&app.scope, Class::ClientEvent, 1 + recipients as i64);
         app.console.record(Kind::ClientEvent, |row| {
             row.channel = Row::text(channel);
@@ -159,15 +173,19 @@ impl Node {
         Ok(recipients)
     }
 
-    /// Gives a channel's frame to the shards that hold the channel. How many connections it goes to.
+    /// Gives a channel's frame to the shards that hold the channel, and keeps it if the channel is a cache channel. How many
+    /// connections it goes to.
     pub(crate) fn hand_over(&self, app: &App, channel: &str, text: &[u8], exclude: Option<SocketId>) -> u64 {
         let frame = frame::text(text);
-        app.channels
-            .with(channel, |channel| {
-                self.enter(channel, frame, exclude);
-                channel.reaches(exclude)
+        app.channels.locked(channel, |held| {
+            if ChannelKind::of(channel).cache {
+                app.cache.put(channel, frame.clone(), Instant::now());
+            }
+            held.map_or(0, |held| {
+                self.enter(held, frame, exclude);
+                held.reaches(exclude)
             })
-            .unwrap_or(0)
+        })
     }
 
     /// The step under the channel's lock: number the frame and hand it to each shard, so that all shards see one order.

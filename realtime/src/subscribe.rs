@@ -1,6 +1,6 @@
 //! May this socket have this channel? Checks in the protocol's order; joining is the shard's.
 
-use protocol::channel::{Access, ChannelName};
+use protocol::channel::ChannelName;
 use protocol::client_message::Subscribe;
 use protocol::member::Member;
 use protocol::signature::verify_channel_auth;
@@ -8,6 +8,7 @@ use protocol::socket_id::SocketId;
 
 use crate::app::App;
 use crate::console::Hint;
+use crate::shard::conn::SignedIn;
 
 /// Why a subscription is refused.
 #[derive(Debug)]
@@ -23,18 +24,27 @@ fn auth(status: u16, message: String) -> Refusal {
     Refusal { kind: "AuthError", status, message, hint: None }
 }
 
-/// Checks name, signature and presence data. The member of a presence channel on success.
+/// Checks name, signature and presence data. The member of a presence channel on success. Who is signed in need not name
+/// itself again on presence channels.
 pub(crate) fn check(
     app: &App,
     socket_id: SocketId,
+    user: Option<&SignedIn>,
     wanted: &Subscribe<'_>,
 ) -> Result<Option<Member>, Refusal> {
     let channel = &*wanted.channel;
     let invalid = |message: String| Refusal { kind: "InvalidChannel", status: 400, message, hint: None };
     let name = ChannelName::parse(channel).map_err(|e| invalid(format!("Invalid channel name: {e}")))?;
     let kind = name.kind();
-    if kind.access == Access::ServerToUser {
-        return Err(auth(403, format!("{channel} is for the user who is signed in with that id")));
+    if let Some(id) = name.server_to_user() {
+        return match user {
+            Some(user) if &*user.id == id => Ok(None),
+            Some(_) => Err(auth(403, format!("{channel} is for another user than the one who signed in"))),
+            None => Err(auth(
+                403,
+                format!("{channel} is for the user who is signed in with that id: sign in first"),
+            )),
+        };
     }
     if !kind.needs_auth() {
         return Ok(None);
@@ -69,7 +79,13 @@ pub(crate) fn check(
     }
     let invalid = |message| Refusal { kind: "InvalidChannelData", status: 400, message, hint: None };
     let Some(data) = data else {
-        return Err(invalid(format!("channel_data is required to subscribe to presence channel {channel}")));
+        let Some(user) = user else {
+            let what = "channel_data is required to subscribe to presence channel";
+            return Err(invalid(format!("{what} {channel}, unless the user is signed in")));
+        };
+        return Member::of_user(&user.id, &user.info)
+            .map(Some)
+            .map_err(|e| invalid(format!("Invalid user: {e}")));
     };
     Member::parse(data).map(Some).map_err(|e| invalid(format!("Invalid channel_data: {e}")))
 }
@@ -110,7 +126,7 @@ mod tests {
             auth: auth.map(Into::into),
             channel_data: data.map(Into::into),
         };
-        check(&app, SocketId { node: 1, random: 2 }, &wanted)
+        check(&app, SocketId { node: 1, random: 2 }, None, &wanted)
     }
 
     #[test]

@@ -63,12 +63,14 @@ async fn connect(State(node): State<Node>, Path(key): Path<String>, request: Req
     };
     let of_node = node.clone();
     upgrade(node, request, protocol, sdk, move |about: About| async move {
-        admission::decide(&of_node, &key, handshake.as_ref(), about.origin.as_deref(), about.ip).await
+        let (origin, ip) = (about.origin.as_deref(), about.ip);
+        admission::decide(&of_node, &key, handshake.as_ref(), origin, ip, about.tls).await
     })
 }
 
 struct About {
     ip: IpAddr,
+    tls: bool,
     origin: Option<String>,
 }
 
@@ -94,9 +96,10 @@ where
     let ip = request.extensions().get::<PeerAddr>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |p| p.0);
     let origin =
         request.headers().get(header::ORIGIN).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    let tls = request.extensions().get::<OverTls>().is_some();
     let on_upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let verdict = decide(About { ip, origin: origin.clone() }).await;
+        let verdict = decide(About { ip, tls, origin: origin.clone() }).await;
         let upgraded = match on_upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "a client left during its upgrade"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::channel::ChannelKind;
 use protocol::server_message::channel_event;
 
 use super::Broker;
@@ -15,7 +16,7 @@ pub(crate) struct Local;
 
 impl Broker for Local {
     fn publish(&self, node: &Node, app: &Arc<App>, channel: &str, publication: &Publication<'_>) -> u64 {
-        if app.channels.get(channel).is_none() {
+        if app.channels.get(channel).is_none() && !ChannelKind::of(channel).cache {
             return 0; // nobody to encode for
         }
         let text = channel_event(publication.event, channel, publication.data, None);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use protocol::close::CloseCode;
-use protocol::limits::INBOUND_MESSAGE_BYTES_MAX;
+use protocol::limits::{AUTHORIZE_SECONDS, INBOUND_MESSAGE_BYTES_MAX};
 use protocol::socket_id::SocketId;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
@@ -55,6 +55,15 @@ pub(crate) struct Subscription {
     pub(crate) user_id: Option<Arc<str>>,
 }
 
+/// Who a connection signed in as.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) id: Arc<str>,
+    /// JSON text of `user_info`.
+    pub(crate) info: Box<str>,
+    pub(crate) watchlist: Box<[Arc<str>]>,
+}
+
 /// What only an admitted connection has.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -62,23 +71,28 @@ pub(crate) struct Session {
     pub(crate) socket_id: SocketId,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) opened: Instant,
+    pub(crate) user: Option<Box<SignedIn>>,
+    /// The second by which it must be authorized, where its app wants that.
+    pub(crate) authorize_by: Option<u32>,
     /// Client events in the current second, and that second.
     pub(crate) client_events: (u32, u32),
     /// Frames that could not be read, in the current ten seconds.
     pub(crate) bad_frames: (u32, u32),
-    _permit: Permit,
+    pub(crate) permit: Permit,
 }
 
 impl Session {
-    pub(crate) fn new(app: Arc<App>, permit: Permit, socket_id: SocketId) -> Session {
+    pub(crate) fn new(app: Arc<App>, permit: Permit, socket_id: SocketId, now: u32) -> Session {
         Session {
             app,
             socket_id,
             subscriptions: Vec::new(),
             opened: Instant::now(),
+            user: None,
+            authorize_by: (!permit.is_counted()).then_some(now + AUTHORIZE_SECONDS),
             client_events: (0, 0),
             bad_frames: (0, 0),
-            _permit: permit,
+            permit,
         }
     }
 }

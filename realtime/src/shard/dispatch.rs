@@ -2,13 +2,15 @@
 //! the order in which the client spoke.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use protocol::channel::ChannelName;
+use protocol::channel::{Access, ChannelKind, ChannelName};
 use protocol::client_message::{ClientEvent, ClientMessage, ClientMessageError, Subscribe};
 use protocol::close::CLIENT_EVENT_RATE;
 use protocol::json::data_text;
 use protocol::limits::{EVENT_DATA_BYTES_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX};
 use protocol::server_message;
+use protocol::webhook::Event;
 
 use super::Shard;
 use super::conn::{Session, Subscription};
@@ -16,8 +18,9 @@ use super::round::Subscriber;
 use crate::app::App;
 use crate::console::{Kind, Row, Source};
 use crate::frame;
-use crate::hub::PresenceFull;
+use crate::hub::{Channel, Joined, Left, PresenceFull};
 use crate::meter::Class;
+use crate::node::Node;
 use crate::publish::PublishError;
 use crate::subscribe::{self, Refusal};
 
@@ -31,6 +34,7 @@ impl Shard {
             Ok(ClientMessage::Pong) => {}
             Ok(ClientMessage::Subscribe(wanted)) => self.subscribe(index, &wanted),
             Ok(ClientMessage::Unsubscribe(channel)) => self.unsubscribe(index, &channel),
+            Ok(ClientMessage::SignIn(wanted)) => self.sign_in(index, &wanted),
             Ok(ClientMessage::ClientEvent(event)) => self.client_event(index, &event),
             Ok(ClientMessage::Unsupported(name)) => {
                 let (name, _) = protocol::json::clip(&name, 100);
@@ -43,12 +47,12 @@ impl Shard {
         }
     }
 
-    fn session(&mut self, index: usize) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, index: usize) -> Option<&mut Session> {
         self.conns.get_mut(index)?.session.as_mut()
     }
 
     /// Tells the client (`pusher:error`, the connection stays open) and the console.
-    fn error(&mut self, index: usize, code: Option<u16>, message: &str) {
+    pub(super) fn error(&mut self, index: usize, code: Option<u16>, message: &str) {
         self.send(index, &frame::text(&server_message::error(code, message)));
         let Some(session) = self.session(index) else { return };
         let socket_id = session.socket_id;
@@ -79,30 +83,47 @@ impl Shard {
         let (app, socket_id) = (session.app.clone(), session.socket_id);
         let full = session.subscriptions.len() >= SUBSCRIPTIONS_PER_CONNECTION_MAX;
         if session.subscriptions.iter().any(|s| *s.name == *wanted.channel) {
-            let message = format!("Existing subscription to channel {}", wanted.channel);
-            return self.error(index, None, &message);
+            return self.subscribe_again(index, &app, &wanted.channel);
         }
         let checked = if full {
             Err(Refusal::limit(format!(
                 "a connection has at most {SUBSCRIPTIONS_PER_CONNECTION_MAX} subscriptions"
             )))
         } else {
-            subscribe::check(&app, socket_id, wanted)
+            subscribe::check(&app, socket_id, session.user.as_deref(), wanted)
         };
         let member = match checked {
             Ok(member) => member,
             Err(refusal) => return self.deny(index, &wanted.channel, &refusal),
         };
-        let (node, limit) = (self.node.clone(), app.snapshot().limits.presence_members_max);
-        let joined =
-            app.channels.join(&wanted.channel, (self.id, socket_id), member.as_ref(), limit, |channel| {
-                if let Some(member) = &member {
-                    let text =
-                        server_message::member_added(&channel.name, &member.user_id, &member.user_info);
-                    app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions()));
-                    node.enter(channel, frame::text(&text), None);
+        let kind = ChannelKind::of(&wanted.channel);
+        if kind.needs_auth() && !self.authorize(index) {
+            return;
+        }
+        let (node, limit, now) = (&self.node, app.snapshot().limits.presence_members_max, Instant::now());
+        let announce = |channel: &mut Channel| {
+            if let Some(member) = &member {
+                let text = server_message::member_added(&channel.name, &member.user_id, &member.user_info);
+                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions()));
+                node.enter(channel, frame::text(&text), None);
+            }
+        };
+        let (mut cached, mut missed) = (None, false);
+        let settled = |channel: &mut Channel, joined: &Joined| {
+            if kind.access != Access::ServerToUser {
+                record_join(node, &app, joined);
+            }
+            if kind.cache {
+                cached = app.cache.frame(&joined.name, now);
+                missed = cached.is_none() && app.cache.missed(&joined.name, now);
+                if missed {
+                    node.webhooks().record(&app, || Event::CacheMiss { channel: joined.name.clone() });
                 }
-            });
+            }
+            node.count_changed(&app, channel, now);
+        };
+        let who = (self.id, socket_id);
+        let joined = app.channels.join(&wanted.channel, who, member.as_ref(), limit, announce, settled);
         let joined = match joined {
             Ok(joined) => joined,
             Err(PresenceFull) => {
@@ -119,6 +140,14 @@ impl Shard {
         }
         let success = server_message::subscription_succeeded(&joined.name, joined.roster.as_deref());
         self.send(index, &frame::text(&success));
+        match cached {
+            Some(last) => {
+                app.meter.count(&app.scope, Class::Delivery, 1);
+                self.send(index, &last);
+            }
+            None if kind.cache => self.send(index, &frame::text(&server_message::cache_miss(&joined.name))),
+            None => {}
+        }
         let record = |kind, details: String| {
             app.console.record(kind, |row| {
                 row.channel = Row::text(&joined.name);
@@ -139,6 +168,17 @@ impl Shard {
                 format!("user {user} joined · {}", counted(joined.subscriptions, joined.users)),
             );
         }
+        if missed {
+            record(Kind::CacheMiss, "nothing was published here in the last 30 minutes".into());
+        }
+    }
+
+    /// A page that subscribes twice (frameworks that mount a component twice do) gets the same answer twice, not an error: a
+    /// client that unsubscribed and subscribed in one breath would otherwise wait for ever.
+    fn subscribe_again(&mut self, index: usize, app: &Arc<App>, channel: &str) {
+        let roster = app.channels.with(channel, |channel| channel.roster()).flatten();
+        let success = server_message::subscription_succeeded(channel, roster.as_deref());
+        self.send(index, &frame::text(&success));
     }
 
     fn deny(&mut self, index: usize, channel: &str, refusal: &Refusal) {
@@ -176,12 +216,16 @@ impl Shard {
         let (app, socket_id) = (session.app.clone(), session.socket_id);
         let gone = session.subscriptions.swap_remove(nth);
         self.remove_subscriber(&gone);
-        let left = app.channels.leave(&gone.name, (shard, socket_id), gone.user_id.as_deref(), |channel| {
-            if let Some(user) = &gone.user_id {
+        let settled = |channel: &mut Channel, left: &Left| {
+            if let Some(user) = gone.user_id.as_ref().filter(|_| left.member_removed) {
                 app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions()));
                 node.enter(channel, frame::text(&server_message::member_removed(&channel.name, user)), None);
             }
-        });
+            node.count_changed(&app, channel, Instant::now());
+            record_leave(&node, &app, &gone, left);
+        };
+        let user = gone.user_id.as_deref();
+        let left = app.channels.leave(&gone.name, (shard, socket_id), user, settled);
         let record = |kind, details: String| {
             app.console.record(kind, |row| {
                 row.channel = Row::text(&gone.name);
@@ -270,6 +314,26 @@ impl Shard {
             (None, format!("Client event refused: the connection is not subscribed to channel {name}"))
         };
         self.error(index, refused.0, &refused.1);
+    }
+}
+
+fn record_join(node: &Node, app: &Arc<App>, joined: &Joined) {
+    let channel = || joined.name.clone();
+    if joined.occupied {
+        node.webhooks().record(app, || Event::ChannelOccupied { channel: channel() });
+    }
+    if let Some(user_id) = joined.user_id.as_ref().filter(|_| joined.member_added) {
+        node.webhooks().record(app, || Event::MemberAdded { channel: channel(), user_id: user_id.clone() });
+    }
+}
+
+fn record_leave(node: &Node, app: &Arc<App>, gone: &Subscription, left: &Left) {
+    let channel = || gone.name.clone();
+    if let Some(user_id) = gone.user_id.as_ref().filter(|_| left.member_removed) {
+        node.webhooks().record(app, || Event::MemberRemoved { channel: channel(), user_id: user_id.clone() });
+    }
+    if left.vacated && ChannelKind::of(&gone.name).access != Access::ServerToUser {
+        node.webhooks().record(app, || Event::ChannelVacated { channel: channel() });
     }
 }
 

@@ -26,12 +26,24 @@ pub(crate) struct Deliver {
     pub(crate) exclude: Option<SocketId>,
 }
 
+/// Where a connection is; another one in the same slot has another generation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Place {
+    pub(crate) shard: u16,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
 /// All that others may ask of a shard.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A socket after its upgrade.
     Connect(Box<NewConn>),
     Deliver(Deliver),
+    /// A frame for one connection.
+    Send(Place, Bytes),
+    /// Close one connection.
+    Close(Place, u16, Arc<str>),
     /// Close all sockets of an app.
     CloseApp(u64, CloseCode, Arc<str>),
     /// Close everything with 4200, spread over this time.
@@ -52,6 +64,7 @@ pub(crate) struct Inbox {
 fn weight(command: &Command) -> usize {
     match command {
         Command::Deliver(deliver) => COMMAND_BYTES + deliver.frame.len(),
+        Command::Send(_, frame) => COMMAND_BYTES + frame.len(),
         _ => COMMAND_BYTES,
     }
 }

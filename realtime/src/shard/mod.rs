@@ -9,6 +9,7 @@ mod dispatch;
 pub(crate) mod inbox;
 mod receive;
 mod round;
+mod sign_in;
 mod sweep;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,7 +26,7 @@ use protocol::socket_id::SocketId;
 use slab::Slab;
 
 use self::conn::{Conn, NewConn, Sent, Session, Verdict};
-use self::inbox::{Command, Inbox};
+use self::inbox::{Command, Inbox, Place};
 use self::round::LocalChannel;
 use crate::console::{Kind, Row, Source, mask_ip};
 use crate::frame;
@@ -186,6 +187,16 @@ impl Shard {
                     channel.pending.push_back(deliver);
                 }
             }
+            Command::Send(place, bytes) => {
+                if let Some(index) = self.at(place) {
+                    self.guarded(index, |shard, index| shard.send(index, &bytes));
+                }
+            }
+            Command::Close(place, code, reason) => {
+                if let Some(index) = self.at(place) {
+                    self.guarded(index, |shard, index| shard.close(index, code, &reason));
+                }
+            }
             Command::CloseApp(id, code, reason) => {
                 let of_app = |c: &Conn| c.session.as_ref().is_some_and(|s| s.app.id() == id);
                 let indexes: Vec<usize> =
@@ -197,6 +208,13 @@ impl Shard {
             Command::Drain(over) => self.begin_drain(over),
             Command::Stop => self.stop = true,
         }
+    }
+
+    /// The slot of a connection, if it is still the same one and not closing.
+    fn at(&self, place: Place) -> Option<usize> {
+        let index = place.index as usize;
+        let is_same = |c: &&Conn| c.generation == place.generation && c.closing_until.is_none();
+        self.conns.get(index).filter(is_same).map(|_| index)
     }
 
     fn connect(&mut self, new: NewConn) {
@@ -217,7 +235,7 @@ impl Shard {
         };
         let socket_id =
             SocketId { node: rand::random_range(1..1_000_000), random: rand::random_range(1..1 << 53) };
-        conn.session = Some(Session::new(app.clone(), permit, socket_id));
+        conn.session = Some(Session::new(app.clone(), permit, socket_id, self.now));
         self.send(index, &frame::text(&server_message::connection_established(socket_id)));
         app.console.record(Kind::Connection, |row| {
             row.socket_id = Some(socket_id.to_string());
@@ -361,6 +379,7 @@ impl Shard {
         {
             self.leave(index, last);
         }
+        self.sign_out(index);
         self.conns[index].session = None;
         app.console.record(Kind::Disconnection, |row| {
             row.socket_id = Some(socket_id.to_string());

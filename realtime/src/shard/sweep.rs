@@ -35,15 +35,17 @@ impl Shard {
             let silent = now - conn.last_seen >= ACTIVITY_TIMEOUT_SECONDS;
             let unanswered = conn.pinged.is_some_and(|at| now - at >= PONG_TIMEOUT_SECONDS);
             let over = conn.closing_until.is_some_and(|at| now >= at);
+            let unauthorized = conn.session.as_ref().and_then(|s| s.authorize_by).is_some_and(|by| now >= by);
             if stalled
+                || unauthorized
                 || over
                 || unanswered
                 || silent && conn.pinged.is_none() && conn.closing_until.is_none()
             {
-                due.push((index, over, stalled, unanswered));
+                due.push((index, over, stalled, unanswered, unauthorized));
             }
         }
-        for (index, over, stalled, unanswered) in due {
+        for (index, over, stalled, unanswered, unauthorized) in due {
             self.guarded(index, |shard, index| {
                 if over {
                     shard.end(index, None, "closed");
@@ -55,6 +57,9 @@ impl Shard {
                     );
                 } else if unanswered {
                     shard.close(index, CloseCode::NoPong.code(), "No answer to a ping");
+                } else if unauthorized {
+                    let reason = "Connection not authorized within timeout: sign in, or join a private or presence channel";
+                    shard.close(index, CloseCode::Unauthorized.code(), reason);
                 } else {
                     shard.conns[index].pinged = Some(now);
                     shard.send(index, &frame::ping());
