@@ -67,11 +67,12 @@ mod tests {
     use super::app_of;
 
     #[test]
-    fn only_the_five_groups_of_a_numbered_app_are_channels_of_the_console() {
+    fn only_the_groups_of_a_numbered_app_are_channels_of_the_console() {
         assert_eq!(app_of("private-dash-app-1001-msg"), Some(1001));
+        assert_eq!(app_of("private-dash-app-1001-hook"), Some(1001));
         assert_eq!(app_of("private-dash-app-1001-stat"), Some(1001));
         for bad in [
-            "private-dash-app-1001-hook",
+            "private-dash-app-1001-hooks",
             "private-dash-app-1001-msg-x",
             "private-dash-app-01001-msg",
             "private-dash-app-+1001-msg",

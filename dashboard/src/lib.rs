@@ -17,6 +17,7 @@ pub mod scope;
 pub mod session;
 pub mod snippets;
 mod state;
+mod switches;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -228,6 +228,27 @@ pub fn copy_button(target: impl AsRef<str>, what: &str) -> String {
     )
 }
 
+/// A sentence of ours as HTML: what stands between backticks is code. Templates add `|safe`.
+pub fn marked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 32);
+    for (i, piece) in text.split('`').enumerate() {
+        let code = i % 2 == 1;
+        out.push_str(if code { "<code>" } else { "" });
+        for c in piece.chars() {
+            match c {
+                '<' => out.push_str("&#60;"),
+                '>' => out.push_str("&#62;"),
+                '&' => out.push_str("&#38;"),
+                '"' => out.push_str("&#34;"),
+                '\'' => out.push_str("&#39;"),
+                c => out.push(c),
+            }
+        }
+        out.push_str(if code { "</code>" } else { "" });
+    }
+    out
+}
+
 /// The element id of a piece of a snippet.
 pub fn part_id(snippet: &str, part: &str, index: impl std::fmt::Display) -> String {
     format!("code-{snippet}-{part}-{index}")
@@ -255,6 +276,12 @@ mod tests {
         ] {
             assert_eq!(local_path(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn code_is_marked_and_markup_stays_text() {
+        assert_eq!(marked("On `ws://` & <b>"), "On <code>ws://</code> &#38; &#60;b&#62;");
+        assert_eq!(marked("`a<b`"), "<code>a&#60;b</code>");
     }
 
     #[test]

@@ -50,7 +50,7 @@ try {
   const app = await newApp(page, server, 'shop-prod');
   await newApp(page, server, 'shop-staging');
   await page.goto(`${server.url}/dash/apps/${app.id}/settings`);
-  await page.check('[name=on]', { force: true });
+  await page.check('#client-events [name=on]', { force: true });
   await page.waitForLoadState();
   await server.serves(app);
   await bustle(app);

@@ -49,8 +49,8 @@ export const GROUPS = [
   { id: 'conn', label: 'Connections' },
   { id: 'sub', label: 'Subscriptions' },
   { id: 'msg', label: 'Messages' },
-  { id: 'err', label: 'Errors' },
   { id: 'hook', label: 'Webhooks' },
+  { id: 'err', label: 'Errors' },
 ];
 
 /** @param {string} name @returns {Kind} */

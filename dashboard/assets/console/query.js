@@ -29,7 +29,7 @@ const FIELD_VALUES = {
 };
 const NUMBER_FIELDS = { status: (row) => row.status ?? row.code, size: (row) => row.bytes };
 /** Short words that people type for a kind. */
-const KIND_ALIASES = { api: ['api_message'], client: ['client_event'], presence: ['member_added', 'member_removed'], refused: ['connection_refused'], denied: ['subscription_denied'] };
+const KIND_ALIASES = { api: ['api_message'], client: ['client_event'], presence: ['member_added', 'member_removed'], refused: ['connection_refused'], denied: ['subscription_denied'], webhook: ['webhook_sent', 'webhook_failed'], signin: ['signed_in'], miss: ['cache_miss'] };
 
 export const FIELDS = ['kind', ...Object.keys(FIELD_VALUES), ...Object.keys(NUMBER_FIELDS)];
 

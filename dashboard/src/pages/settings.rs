@@ -1,9 +1,9 @@
-//! `/dash/apps/{id}/settings`: name, client events, allowed origins, on and off, and the end of an app.
+//! `/dash/apps/{id}/settings`: name, switches, allowed origins, on and off, and the end of an app.
 
 use askama::Template;
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Query, State};
+use axum::extract::{Form, Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
@@ -12,19 +12,21 @@ use tenancy::app::{App, AppChange, UpdateAppError};
 
 use super::new_app::NAME_SENTENCE;
 use crate::Dashboard;
+use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::origins::{self, OriginsError};
 use crate::page::{AppBar, Frame, Section, count, html, html_with};
 use crate::scope::CurrentApp;
 use crate::session::CurrentUser;
+use crate::switches;
 
 pub(crate) fn routes() -> Router<Dashboard> {
     Router::new()
         .route("/dash/apps/{id}/settings", get(show))
         .route("/dash/apps/{id}/settings/name", post(rename))
-        .route("/dash/apps/{id}/settings/client-events", post(client_events))
         .route("/dash/apps/{id}/settings/origins", post(allowed_origins))
         .route("/dash/apps/{id}/settings/enabled", post(enabled))
+        .route("/dash/apps/{id}/settings/{switch}", post(set))
         .route("/dash/apps/{id}/delete", post(delete))
 }
 
@@ -33,7 +35,10 @@ pub(crate) fn routes() -> Router<Dashboard> {
 struct SettingsPage {
     frame: Frame,
     bar: AppBar,
+    endpoint: Endpoint,
     done: Option<&'static str>,
+    /// The switch that was just set.
+    set: Option<&'static str>,
     connections: String,
     name: String,
     name_error: Option<&'static str>,
@@ -43,11 +48,13 @@ struct SettingsPage {
 }
 
 impl SettingsPage {
-    fn new(current: &CurrentUser, dashboard: &Dashboard, app: &App) -> SettingsPage {
+    fn new(current: &CurrentUser, dashboard: &Dashboard, app: &App, endpoint: Endpoint) -> SettingsPage {
         let bar = AppBar::new(dashboard, app, Section::Settings);
         SettingsPage {
             frame: Frame::new(current),
+            endpoint,
             done: None,
+            set: None,
             connections: match bar.usage.0.connections {
                 0 => "No client is connected right now.".to_owned(),
                 1 => "1 client is connected right now.".to_owned(),
@@ -73,14 +80,12 @@ async fn show(
     CurrentApp(app): CurrentApp,
     State(dashboard): State<Dashboard>,
     Query(query): Query<Done>,
+    endpoint: Endpoint,
 ) -> Result<Response, PageError> {
-    let mut page = SettingsPage::new(&current, &dashboard, &app);
+    let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
+    page.set = query.done.as_deref().and_then(switches::find).map(|switch| switch.slug);
     page.done = query.done.as_deref().and_then(|done| match done {
         "name" => Some("Renamed."),
-        "events" if app.client_events => {
-            Some("Client events are on. New and open connections may send them.")
-        }
-        "events" => Some("Client events are off."),
         "origins" if app.allowed_origins.is_empty() => Some("Saved. Every origin may connect."),
         "origins" => Some("Saved. New connections from other origins are refused."),
         "enabled" if app.enabled => Some("The app is enabled again."),
@@ -115,6 +120,7 @@ async fn rename(
     current: CurrentUser,
     CurrentApp(app): CurrentApp,
     State(dashboard): State<Dashboard>,
+    endpoint: Endpoint,
     form: Result<Form<NameForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
@@ -122,7 +128,7 @@ async fn rename(
     match save(&dashboard, &app, change, "name").await? {
         Ok(response) => Ok(response),
         Err(_) => {
-            let mut page = SettingsPage::new(&current, &dashboard, &app);
+            let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
             page.name = form.name;
             page.name_error = Some(NAME_SENTENCE);
             html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
@@ -136,14 +142,16 @@ struct SwitchForm {
     on: Option<String>,
 }
 
-async fn client_events(
+async fn set(
     CurrentApp(app): CurrentApp,
     State(dashboard): State<Dashboard>,
+    Path((_, slug)): Path<(String, String)>,
     form: Result<Form<SwitchForm>, FormRejection>,
 ) -> Result<Response, PageError> {
+    let switch = switches::find(&slug).ok_or(PageError::NotFound)?;
     let Form(form) = form?;
-    let change = AppChange { client_events: Some(form.on.is_some()), ..AppChange::default() };
-    save(&dashboard, &app, change, "events").await?.map_err(|_| PageError::BadForm)
+    let done = format!("{slug}#{slug}");
+    save(&dashboard, &app, switch.change(form.on.is_some()), &done).await?.map_err(|_| PageError::BadForm)
 }
 
 async fn enabled(
@@ -165,6 +173,7 @@ async fn allowed_origins(
     current: CurrentUser,
     CurrentApp(app): CurrentApp,
     State(dashboard): State<Dashboard>,
+    endpoint: Endpoint,
     form: Result<Form<OriginsForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
@@ -181,7 +190,7 @@ async fn allowed_origins(
             "Line {line}, “{text}”, is not an origin. Write scheme and host, such as https://shop.example, or a host such as *.shop.example; no path."
         ),
     };
-    let mut page = SettingsPage::new(&current, &dashboard, &app);
+    let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
     page.origins = form.origins;
     page.origins_error = Some(error);
     html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
@@ -196,11 +205,12 @@ async fn delete(
     current: CurrentUser,
     CurrentApp(app): CurrentApp,
     State(dashboard): State<Dashboard>,
+    endpoint: Endpoint,
     form: Result<Form<DeleteForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
     if form.confirm.trim() != app.name {
-        let mut page = SettingsPage::new(&current, &dashboard, &app);
+        let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
         page.delete_error = Some("That is not the app's name, so nothing was deleted.");
         return html_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
     }

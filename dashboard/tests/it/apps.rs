@@ -98,6 +98,67 @@ async fn settings_change_what_they_say() {
 }
 
 #[tokio::test]
+async fn each_switch_changes_its_own_setting_and_says_so() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let page = format!("/dash/apps/{id}/settings");
+    let states = async || {
+        let app = app(&site, id).await.unwrap();
+        let f = app.features;
+        [
+            f.authorized_connections,
+            f.force_tls,
+            app.client_events,
+            f.subscription_counts,
+            f.watchlist,
+            f.webhook_batching,
+        ]
+    };
+    let slugs = [
+        "authorized-connections",
+        "force-tls",
+        "client-events",
+        "subscription-counts",
+        "watchlist",
+        "webhook-batching",
+    ];
+    let mut expected = [false, false, false, false, false, true];
+    assert_eq!(states().await, expected);
+    for (i, slug) in slugs.into_iter().enumerate() {
+        for _ in 0..2 {
+            expected[i] = !expected[i];
+            let fields: &[(&str, &str)] = if expected[i] { &[("on", "1")] } else { &[] };
+            let answer = ana.submit(&page, &format!("{page}/{slug}"), fields).await;
+            assert_eq!(answer.location(), format!("{page}?done={slug}#{slug}"));
+            assert_eq!(states().await, expected, "{slug}");
+            let shown = ana.get(&format!("{page}?done={slug}")).await;
+            assert_eq!(shown.body.matches("role=\"status\">On.").count(), usize::from(expected[i]), "{slug}");
+            assert_eq!(
+                shown.body.matches("role=\"status\">Off.").count(),
+                usize::from(!expected[i]),
+                "{slug}"
+            );
+            let on = shown.body.matches("data-autosubmit checked").count();
+            assert_eq!(on, expected.iter().filter(|on| **on).count(), "{slug}");
+        }
+    }
+    let unknown = ana.submit(&page, &format!("{page}/no-such-switch"), &[("on", "1")]).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn forcing_tls_warns_on_a_server_that_is_known_without() {
+    for (public_url, warned) in [("http://ws.example.com:6001", true), ("https://ws.example.com", false)] {
+        let site = Site::with(DashboardConfig { public_url: Some(public_url.to_owned()), ..config() }).await;
+        let mut ana = site.person("ana@shop.example").await;
+        let id = ana.new_app("shop").await;
+        let page = ana.get(&format!("/dash/apps/{id}/settings")).await;
+        assert_eq!(page.body.contains("nothing reaches the app"), warned, "{public_url}");
+    }
+}
+
+#[tokio::test]
 async fn settings_refuse_nonsense_and_keep_what_was_typed() {
     let site = Site::open().await;
     let mut ana = site.person("ana@shop.example").await;

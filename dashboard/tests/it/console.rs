@@ -73,7 +73,7 @@ async fn the_pages_hold_what_their_scripts_need_and_no_secret_in_the_console() {
 }
 
 #[tokio::test]
-async fn a_page_joins_the_five_groups_of_its_own_app_only() {
+async fn a_page_joins_the_groups_of_its_own_app_only() {
     let site = Site::open().await;
     let mut ana = site.person("ana@shop.example").await;
     let id = ana.new_app("shop").await;
@@ -87,7 +87,7 @@ async fn a_page_joins_the_five_groups_of_its_own_app_only() {
         assert_eq!(answer.body, format!("{{\"auth\":\"{}:{signature}\"}}", system.key));
     }
     for (socket, channel) in [
-        ("123.456", format!("private-dash-app-{id}-hook")),
+        ("123.456", format!("private-dash-app-{id}-hooks")),
         ("123.456", format!("private-dash-app-{id}")),
         ("123.456", "private-orders".to_owned()),
         ("123.456", "private-dash-app-1-msg".to_owned()),

@@ -5,12 +5,12 @@ use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
 
 use crate::support::{Browser, PASSWORD, Site, form};
-use crate::tenants::POSTS;
+use crate::tenants::{POSTS, path};
 
 /// Every address that takes a POST from a signed-in person.
 fn posts(id: u64) -> Vec<String> {
     let mut paths = vec!["/logout".to_owned(), "/dash/apps/new".to_owned(), "/dash/rt/auth".to_owned()];
-    paths.extend(POSTS.iter().map(|(tail, _)| format!("/dash/apps/{id}{tail}")));
+    paths.extend(POSTS.iter().map(|(tail, _)| path(&id.to_string(), tail)));
     paths
 }
 

@@ -11,22 +11,27 @@ pub(crate) const GETS: &[&str] = &["", "/start", "/keys", "/console", "/settings
 /// Addresses under `/dash/apps/{id}` that take a POST, and whether they take JSON.
 pub(crate) const POSTS: &[(&str, bool)] = &[
     ("/settings/name", false),
-    ("/settings/client-events", false),
     ("/settings/origins", false),
     ("/settings/enabled", false),
+    ("/settings/{switch}", false),
     ("/delete", false),
     ("/events/sign", true),
 ];
 
+/// The address of a line of the tables, with something that exists in place of each name in braces.
+pub(crate) fn path(id: &str, tail: &str) -> String {
+    format!("/dash/apps/{id}{}", tail.replace("{switch}", "watchlist"))
+}
+
 async fn all_answers(browser: &mut Browser, id: &str, token: &str) -> Vec<(String, StatusCode, String)> {
     let mut answers = Vec::new();
     for tail in GETS {
-        let path = format!("/dash/apps/{id}{tail}");
+        let path = path(id, tail);
         let answer = browser.get(&path).await;
         answers.push((format!("GET {tail}"), answer.status, answer.body));
     }
     for (tail, json) in POSTS {
-        let path = format!("/dash/apps/{id}{tail}");
+        let path = path(id, tail);
         let request = if *json {
             Request::post(&path)
                 .header(CONTENT_TYPE, "application/json")

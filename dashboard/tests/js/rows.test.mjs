@@ -51,7 +51,7 @@ test('a gap says how many rows are lost', () => {
 });
 
 test('every kind has a word, a glyph and a group', () => {
-  assert.equal(Object.keys(KINDS).length, 17);
+  assert.equal(Object.keys(KINDS).length, 21);
   for (const kind of Object.values(KINDS)) assert.ok(kind.label && kind.glyph && kind.tone && ['conn', 'sub', 'msg', 'err', 'hook'].includes(kind.group));
 });
 
