@@ -58,3 +58,56 @@ impl Node {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{AppSnapshot, Features};
+    use crate::testing::node_with;
+    use protocol::socket_id::SocketId;
+
+    async fn node() -> (Node, Arc<App>) {
+        let features = Features { subscription_counts: true, ..Features::default() };
+        node_with(AppSnapshot { features, ..crate::app::tests::snapshot() }).await
+    }
+
+    fn join(node: &Node, app: &Arc<App>, name: &str, n: u64, now: Instant) {
+        let who = (0, SocketId { node: 1, random: n });
+        let settled = |channel: &mut Channel, _: &crate::hub::Joined| node.count_changed(app, channel, now);
+        app.channels.join(name, who, None, 100, |_| (), settled).unwrap();
+    }
+
+    /// Frames that the channel was given.
+    fn told(app: &App, name: &str) -> u64 {
+        app.channels.with(name, |channel| channel.seq).unwrap()
+    }
+
+    #[tokio::test]
+    async fn up_to_a_hundred_are_counted_at_once_and_more_every_five_seconds() {
+        let ((node, app), now) = (node().await, Instant::now());
+        (1..=100).for_each(|n| join(&node, &app, "busy", n, now));
+        assert_eq!(told(&app, "busy"), 100);
+        (101..=150).for_each(|n| join(&node, &app, "busy", n, now + Duration::from_secs(1)));
+        assert_eq!(told(&app, "busy"), 100, "they wait for the interval");
+        // The node's own clock is far from due; the test's is moved.
+        node.do_due(now + INTERVAL - Duration::from_millis(1));
+        assert_eq!(told(&app, "busy"), 100);
+        node.do_due(now + INTERVAL);
+        assert_eq!(told(&app, "busy"), 101, "one frame for fifty");
+        node.do_due(now + INTERVAL * 3);
+        assert_eq!(told(&app, "busy"), 101, "nothing changed since");
+        join(&node, &app, "busy", 151, now + INTERVAL * 2);
+        assert_eq!(told(&app, "busy"), 102);
+    }
+
+    #[tokio::test]
+    async fn presence_and_user_channels_are_not_counted_nor_any_while_the_switch_is_off() {
+        let ((node, app), now) = (node().await, Instant::now());
+        join(&node, &app, "presence-a", 1, now);
+        join(&node, &app, "#server-to-user-a", 1, now);
+        assert_eq!((told(&app, "presence-a"), told(&app, "#server-to-user-a")), (0, 0));
+        let (node, app) = node_with(crate::app::tests::snapshot()).await;
+        join(&node, &app, "a", 1, now);
+        assert_eq!(told(&app, "a"), 0);
+    }
+}

@@ -21,6 +21,8 @@ pub mod node;
 pub mod publish;
 mod shard;
 mod subscribe;
+#[cfg(test)]
+mod testing;
 pub mod unknown_keys;
 pub mod usage;
 mod users;

@@ -107,46 +107,30 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::sync::Arc;
+
+    use protocol::limits::AUTHORIZE_SECONDS;
 
     use super::*;
-    use crate::apps::{AppRecord, AppSource, SourceError};
+    use crate::app::{AppSnapshot, Features};
     use crate::meter::Permit;
-    use crate::node::{Node, NodeConfig};
     use crate::shard::Starter;
     use crate::shard::conn::{NewConn, Verdict};
-    use crate::usage::{BoxFuture, UsageDelta, UsageSink};
-
-    struct OneApp;
-
-    impl AppSource for OneApp {
-        fn by_key<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<AppRecord>, SourceError>> {
-            self.by_id(1001)
-        }
-
-        fn by_id(&self, id: u64) -> BoxFuture<'_, Result<Option<AppRecord>, SourceError>> {
-            let snapshot = crate::app::AppSnapshot { id, ..crate::app::tests::snapshot() };
-            Box::pin(async { Ok(Some(AppRecord { snapshot, day: 0, scope_messages: 0, app_messages: 0 })) })
-        }
-    }
-
-    impl UsageSink for OneApp {
-        fn add(&self, _: Vec<UsageDelta>) -> BoxFuture<'_, Result<(), SourceError>> {
-            Box::pin(async { Ok(()) })
-        }
-    }
+    use crate::testing::node_with;
 
     /// A shard whose clock the test moves, and the other end of its one socket.
     async fn shard_with_a_socket() -> (Shard, std::net::TcpStream) {
-        let config = NodeConfig { workers: 1 };
-        let node = Node::start(config, Arc::new(OneApp), Arc::new(OneApp)).await.unwrap();
-        let app = node.apps().find_by_id(1001).await.unwrap().unwrap();
+        shard_with_a_socket_of(crate::app::tests::snapshot()).await
+    }
+
+    async fn shard_with_a_socket_of(snapshot: AppSnapshot) -> (Shard, std::net::TcpStream) {
+        let (node, app) = node_with(snapshot).await;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut shard = Starter::new().unwrap().shard(0, node);
-        let permit = Permit::take(&app).unwrap();
+        let waits = app.snapshot().features.authorized_connections;
+        let permit = if waits { Permit::unauthorized(&app).unwrap() } else { Permit::take(&app).unwrap() };
         shard.connect(NewConn {
             stream,
             early: bytes::Bytes::new(),
@@ -208,5 +192,89 @@ mod tests {
         let row = app.console.after(None, 10).rows.pop().unwrap();
         assert_eq!((row.kind, row.code), (crate::console::Kind::Disconnection, Some(4_100)));
         assert!(row.details.contains("nothing read for 10 s"), "{}", row.details);
+    }
+
+    fn wants_authorization(connections_max: u64) -> AppSnapshot {
+        let mut snapshot = crate::app::tests::snapshot();
+        snapshot.features = Features { authorized_connections: true, ..Features::default() };
+        snapshot.limits.connections_max = Some(connections_max);
+        snapshot
+    }
+
+    fn sign_in(shard: &mut Shard, id: &str) {
+        let socket_id = shard.conns[0].session.as_ref().unwrap().socket_id.to_string();
+        let data = format!(r#"{{"id":"{id}"}}"#);
+        let auth = format!("key:{}", protocol::signature::user_auth("hush", &socket_id, &data));
+        let frame =
+            serde_json::json!({ "event": "pusher:signin", "data": { "auth": auth, "user_data": data } });
+        shard.message(0, &frame.to_string());
+    }
+
+    fn close_code(peer: &mut std::net::TcpStream) -> u16 {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 1_024];
+        loop {
+            let n = peer.read(&mut buffer).unwrap();
+            bytes.extend_from_slice(&buffer[..n]);
+            // The close frame is the only one that starts so; our texts are ASCII.
+            if let Some(at) = bytes.iter().position(|b| *b == 0x88) {
+                return u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]);
+            }
+            assert!(n > 0, "ended without a close frame");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_authorized_in_time_is_closed_with_4009_and_never_counted() {
+        let (mut shard, mut peer) = shard_with_a_socket_of(wants_authorization(5)).await;
+        let app = shard.node.apps().loaded(1001).unwrap();
+        shard.message(0, r#"{"event":"pusher:subscribe","data":{"channel":"public"}}"#);
+        at(&mut shard, AUTHORIZE_SECONDS - 1);
+        assert!(shard.conns[0].closing_until.is_none());
+        assert_eq!((app.usage().connections, app.meter.open()), (0, 1));
+        at(&mut shard, AUTHORIZE_SECONDS);
+        assert_eq!(close_code(&mut peer), 4_009);
+        assert_eq!(app.meter.open(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_signs_in_or_joins_a_private_channel_stays_and_counts() {
+        for private in [false, true] {
+            let (mut shard, _peer) = shard_with_a_socket_of(wants_authorization(5)).await;
+            let app = shard.node.apps().loaded(1001).unwrap();
+            if private {
+                let socket_id = shard.conns[0].session.as_ref().unwrap().socket_id.to_string();
+                let auth = protocol::signature::channel_auth("hush", &socket_id, "private-a", None);
+                let data = serde_json::json!({ "channel": "private-a", "auth": format!("key:{auth}") });
+                shard.message(
+                    0,
+                    &serde_json::json!({ "event": "pusher:subscribe", "data": data }).to_string(),
+                );
+            } else {
+                sign_in(&mut shard, "ana");
+            }
+            at(&mut shard, AUTHORIZE_SECONDS);
+            assert!(shard.conns[0].closing_until.is_none());
+            assert_eq!((app.usage().connections, app.meter.open()), (1, 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_authorized_when_all_places_are_taken_is_closed_with_4004() {
+        let (mut shard, mut peer) = shard_with_a_socket_of(wants_authorization(0)).await;
+        sign_in(&mut shard, "ana");
+        assert_eq!(close_code(&mut peer), 4_004);
+    }
+
+    #[tokio::test]
+    async fn a_terminated_user_loses_its_connections_and_is_forgotten() {
+        let (mut shard, mut peer) = shard_with_a_socket().await;
+        let app = shard.node.apps().loaded(1001).unwrap();
+        sign_in(&mut shard, "ana");
+        let places = app.users.places("ana");
+        assert_eq!((places.len(), app.users.places("ben").len()), (1, 0));
+        shard.carry_out(super::super::Command::Close(places[0], 4_009, "ended".into()));
+        assert_eq!(close_code(&mut peer), 4_009);
+        assert!(app.users.places("ana").is_empty());
     }
 }
