@@ -2,6 +2,7 @@
 // back end, and the two authorisation routes that a Laravel application offers.
 import http from 'node:http';
 import Echo from 'laravel-echo';
+import Echo1 from 'laravel-echo-1';
 import PusherServer from 'pusher';
 import Pusher from 'pusher-js';
 import { until } from './harness.mjs';
@@ -97,11 +98,11 @@ export function errorCodes(pusher) {
 }
 
 /**
- * Laravel's `/broadcasting/auth` for one signed-in user, spoken by the official back-end SDK: 200 with a token,
- * or 403 for channels named in `forbidden`.
+ * Laravel's `/broadcasting/auth` and `/broadcasting/user-auth` for one signed-in user, spoken by the official back-end SDK:
+ * 200 with a token, or 403 for channels named in `forbidden`. `masterKey` (base64) is that of encrypted channels.
  */
-export async function laravel(t, server, app, { user, forbidden = [] } = {}) {
-  const sdk = backEnd(server, app);
+export async function laravel(t, server, app, { user, forbidden = [], masterKey } = {}) {
+  const sdk = backEnd(server, app, masterKey ? { encryptionMasterKeyBase64: masterKey } : {});
   const calls = [];
   const route = http.createServer((request, response) => {
     let body = '';
@@ -113,12 +114,11 @@ export async function laravel(t, server, app, { user, forbidden = [] } = {}) {
       const form = new URLSearchParams(body);
       const channel = form.get('channel_name');
       calls.push({ url: request.url, channel, socketId: form.get('socket_id'), headers: request.headers });
-      if (forbidden.includes(channel)) {
-        response.writeHead(403, { 'content-type': 'application/json' }).end('{"message":"This action is unauthorized."}');
-        return;
-      }
+      const answer = (status, value) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+      if (request.url.endsWith('/user-auth')) return answer(200, sdk.authenticateUser(form.get('socket_id'), { id: String(user.id), user_info: user.info }));
+      if (forbidden.includes(channel)) return answer(403, { message: 'This action is unauthorized.' });
       const member = channel.startsWith('presence-') ? { user_id: String(user.id), user_info: user.info } : undefined;
-      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(sdk.authorizeChannel(form.get('socket_id'), channel, member)));
+      return answer(200, sdk.authorizeChannel(form.get('socket_id'), channel, member));
     });
   });
   await new Promise((resolve) => route.listen(0, '127.0.0.1', resolve));
@@ -126,12 +126,16 @@ export async function laravel(t, server, app, { user, forbidden = [] } = {}) {
     route.closeAllConnections();
     route.close();
   });
-  return { authEndpoint: `http://127.0.0.1:${route.address().port}/broadcasting/auth`, calls };
+  const base = `http://127.0.0.1:${route.address().port}/broadcasting`;
+  return { authEndpoint: `${base}/auth`, userAuthEndpoint: `${base}/user-auth`, calls };
 }
 
+/** The releases of Laravel Echo that stories are told through. */
+export const ECHOS = [{ version: 1, Echo: Echo1.default }, { version: 2, Echo }];
+
 /** Laravel Echo with pusher-js passed in, as `resources/js/echo.js` of a Laravel application sets it up. */
-export function echo(t, server, app, broadcaster, { authEndpoint, options = {} } = {}) {
-  const instance = new Echo({
+export function echo(t, server, app, broadcaster, { authEndpoint, userAuthEndpoint, release = Echo, options = {} } = {}) {
+  const instance = new release({
     broadcaster,
     Pusher,
     key: app.key,
@@ -142,6 +146,7 @@ export function echo(t, server, app, broadcaster, { authEndpoint, options = {} }
     forceTLS: false,
     enabledTransports: ['ws', 'wss'],
     authEndpoint,
+    userAuthentication: { endpoint: userAuthEndpoint, transport: 'ajax' },
     ...options,
   });
   t.after(() => instance.disconnect());
