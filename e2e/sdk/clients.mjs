@@ -98,6 +98,21 @@ export function errorCodes(pusher) {
 }
 
 /**
+ * A pusher-js client whose back end signs it in as `id`, once `#server-to-user-{id}` is open. `told` has the events that were
+ * sent to the user.
+ */
+export async function signedIn(t, server, app, id) {
+  const sdk = backEnd(server, app);
+  const pusher = client(t, server, app, { options: { userAuthentication: { customHandler: ({ socketId }, done) => done(null, sdk.authenticateUser(socketId, { id })) } } });
+  pusher.told = [];
+  pusher.user.bind_global((event, data) => pusher.told.push({ event, data }));
+  await connected(pusher);
+  pusher.signin();
+  await until(() => pusher.user.serverToUserChannel?.subscribed, () => `${id} to be signed in (errors ${JSON.stringify(pusher.errors)})`);
+  return pusher;
+}
+
+/**
  * Laravel's `/broadcasting/auth` and `/broadcasting/user-auth` for one signed-in user, spoken by the official back-end SDK:
  * 200 with a token, or 403 for channels named in `forbidden`. `masterKey` (base64) is that of encrypted channels.
  */

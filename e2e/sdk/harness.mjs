@@ -361,6 +361,11 @@ export function channelToken(app, socketId, channel, channelData) {
   return `${app.key}:${createHmac('sha256', app.secret).update(text).digest('hex')}`;
 }
 
+/** A user's token as the customer's server would make it (spec §3.1); `userData` is the JSON text that is signed. */
+export function userToken(app, socketId, userData) {
+  return `${app.key}:${createHmac('sha256', app.secret).update(`${socketId}::user::${userData}`).digest('hex')}`;
+}
+
 /**
  * A test that prints the servers' logs when it fails. What its body hands to `t.after` runs when it ends, the last first:
  * clients are gone before the server that they would otherwise try to reach again.

@@ -2,7 +2,7 @@
 // each frame and close code that comes back. Not for stories that an official client can tell.
 import { createHash, randomBytes } from 'node:crypto';
 import net from 'node:net';
-import { until } from './harness.mjs';
+import { channelToken, until, userToken } from './harness.mjs';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 export const TEXT = 1;
@@ -179,6 +179,30 @@ export class RawSocket {
       () => this.messages.find((message) => message.event === 'pusher_internal:subscription_succeeded' && message.channel === channel),
       () => `the subscription to ${channel}; got ${this.describe()}`,
     );
+  }
+
+  /** Subscribes with a token made from `app`; `member` is the JSON text of a presence channel's `channel_data`. */
+  async join(app, channel, member) {
+    return this.subscribe(channel, { auth: channelToken(app, this.socketId, channel, member), ...(member === undefined ? {} : { channel_data: member }) });
+  }
+
+  /** Asks to be signed in as `user` (an object, or the JSON text itself). */
+  signIn(app, user) {
+    const userData = typeof user === 'string' ? user : JSON.stringify(user);
+    this.send({ event: 'pusher:signin', data: { auth: userToken(app, this.socketId, userData), user_data: userData } });
+    return userData;
+  }
+
+  /** Signs in, and insists. */
+  async signedIn(app, user) {
+    const before = this.messages.filter((message) => message.event === 'pusher:signin_success').length;
+    this.signIn(app, user);
+    return this.message('pusher:signin_success', { nth: before + 1 });
+  }
+
+  /** Every message with this event name so far, on one channel if that is named. */
+  all(event, channel) {
+    return this.messages.filter((message) => message.event === event && (channel === undefined || message.channel === channel));
   }
 
   /** Proves that the connection still works: a ping of the protocol is answered. */
