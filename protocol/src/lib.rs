@@ -4,7 +4,8 @@
 //! (Pusher's documentation page, or an official client's behaviour). It does not decide who may connect, subscribe or publish.
 //!
 //! Reading order: [`limits`], [`socket_id`], [`channel`], [`event`], [`member`], [`user`], [`signature`], [`client_message`],
-//! [`server_message`], [`close`], [`http_api`], [`webhook`].
+//! [`server_message`], [`close`], [`http_api`], [`webhook`],
+//! [`webhook_url`].
 
 pub mod channel;
 pub mod client_message;
@@ -20,3 +21,4 @@ pub mod signature;
 pub mod socket_id;
 pub mod user;
 pub mod webhook;
+pub mod webhook_url;

@@ -5,6 +5,7 @@
 //!  user ── membership ── account ── app ── app key
 //!   │                      │         │
 //!  session, login token   plan      usage per day        changes: which app to look at again
+//!                                    webhook endpoint ── delivery ── attempt
 //! ```
 //!
 //! Every customer-facing finder takes the account, so that the app of another account is the same as an unknown one.
@@ -27,6 +28,9 @@ pub mod statements;
 pub mod throttle;
 pub mod usage;
 pub mod user;
+pub mod webhook_delivery;
+pub mod webhook_endpoint;
+pub mod webhook_outbox;
 
 pub use clock::now_ms;
 pub use db::{Db, DbError};

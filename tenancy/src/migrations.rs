@@ -23,6 +23,7 @@ const ALL: &[Embedded] = embedded![
     2 "apps" "0002_apps.sql",
     3 "usage" "0003_usage.sql",
     4 "app_features" "0004_app_features.sql",
+    5 "webhooks" "0005_webhooks.sql",
 ];
 
 /// All migrations for SQLite.

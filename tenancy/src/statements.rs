@@ -26,6 +26,9 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::session::ALL,
         crate::usage::ALL,
         crate::user::ALL,
+        crate::webhook_delivery::ALL,
+        crate::webhook_endpoint::ALL,
+        crate::webhook_outbox::ALL,
     ]
     .concat()
 }

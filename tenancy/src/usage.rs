@@ -7,22 +7,23 @@ use crate::statements;
 
 statements::sqls! {
     ADD = "insert into usage_days
-            (app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
+            (app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak, webhooks)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         on conflict (app_id, day) do update set
             publishes = usage_days.publishes + excluded.publishes,
             deliveries = usage_days.deliveries + excluded.deliveries,
             client_events = usage_days.client_events + excluded.client_events,
             presence = usage_days.presence + excluded.presence,
             reads = usage_days.reads + excluded.reads,
+            webhooks = usage_days.webhooks + excluded.webhooks,
             connections_peak = case when excluded.connections_peak > usage_days.connections_peak
                 then excluded.connections_peak else usage_days.connections_peak end";
-    OF_APP = "select app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak
+    OF_APP = "select app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak, webhooks
         from usage_days where app_id = $1 and day = $2";
-    APP_MESSAGES = "select cast(coalesce(sum(publishes + deliveries + client_events + presence + reads), 0) as bigint)
+    APP_MESSAGES = "select cast(coalesce(sum(publishes + deliveries + client_events + presence + reads + webhooks), 0) as bigint)
         from usage_days where app_id = $1 and day = $2";
     ACCOUNT_MESSAGES = "select cast(coalesce(
-            sum(u.publishes + u.deliveries + u.client_events + u.presence + u.reads), 0) as bigint)
+            sum(u.publishes + u.deliveries + u.client_events + u.presence + u.reads + u.webhooks), 0) as bigint)
         from usage_days u join app_ids i on i.id = u.app_id
         where i.account_id = $1 and i.metered_apart = 0 and u.day = $2";
 }
@@ -44,6 +45,8 @@ pub struct UsageDelta {
     pub presence: i64,
     /// Other calls of the HTTP API.
     pub reads: i64,
+    /// POSTs to webhook endpoints, each attempt.
+    pub webhooks: i64,
     /// Most connections at the same time: no delta; the largest report of the day counts.
     pub connections_peak: i64,
 }
@@ -67,6 +70,7 @@ pub async fn add(db: &Db, deltas: &[UsageDelta]) -> Result<(), DbError> {
                 .bind(delta.presence)
                 .bind(delta.reads)
                 .bind(delta.connections_peak)
+                .bind(delta.webhooks)
                 .execute(&mut *t)
                 .await?;
         }
@@ -74,7 +78,7 @@ pub async fn add(db: &Db, deltas: &[UsageDelta]) -> Result<(), DbError> {
     Ok(())
 }
 
-type DayRow = (i64, i64, i64, i64, i64, i64, i64, i64);
+type DayRow = (i64, i64, i64, i64, i64, i64, i64, i64, i64);
 
 /// The meters of an app on a day; all 0 if there are none.
 pub async fn app_day(db: &Db, app_id: u64, day: u32) -> Result<UsageDelta, DbError> {
@@ -86,14 +90,17 @@ pub async fn app_day(db: &Db, app_id: u64, day: u32) -> Result<UsageDelta, DbErr
     let empty = UsageDelta { app_id, day, ..UsageDelta::default() };
     Ok(row.map_or(
         empty,
-        |(_, _, publishes, deliveries, client_events, presence, reads, connections_peak)| UsageDelta {
-            publishes,
-            deliveries,
-            client_events,
-            presence,
-            reads,
-            connections_peak,
-            ..empty
+        |(_, _, publishes, deliveries, client_events, presence, reads, connections_peak, webhooks)| {
+            UsageDelta {
+                publishes,
+                deliveries,
+                client_events,
+                presence,
+                reads,
+                connections_peak,
+                webhooks,
+                ..empty
+            }
         },
     ))
 }

@@ -1,4 +1,4 @@
-//! The storage of accounts, sessions, apps and meters, through its public door. Every test runs twice: on a SQLite file
+//! The storage of accounts, sessions, apps, meters and webhooks, through its public door. Every test runs twice: on a SQLite file
 //! and on a real PostgreSQL, each time on a database of its own.
 
 mod accounts;
@@ -9,3 +9,4 @@ mod schema;
 mod sessions;
 mod support;
 mod usage;
+mod webhooks;
