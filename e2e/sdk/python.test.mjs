@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { arrives, client, connected, named, subscribed } from './clients.mjs';
+import { MASTER_KEY } from './customer.mjs';
 import { startServer, story, until, within } from './harness.mjs';
 
 const PYTHON = process.env.FANFARE_E2E_PYTHON ?? fileURLToPath(new URL('.venv/bin/python', import.meta.url));
@@ -25,6 +26,7 @@ function bridge(credentials) {
       PUSHER_APP_SECRET: credentials.secret,
       PUSHER_HOST: server.host,
       PUSHER_PORT: String(server.port),
+      PUSHER_MASTER_KEY: MASTER_KEY,
     },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -99,6 +101,43 @@ story('Python: its channel tokens are accepted, private and presence', async (t)
   await subscribed(pusher, 'private-py-token');
   const channel = await subscribed(pusher, 'presence-py-token');
   assert.deepEqual(channel.members.me, { id: 'pia', info: { name: 'Pia ♥' } });
+});
+
+story('Python: its encrypted events and their shared secret are opened by pusher-js, on one channel and in a batch', async (t) => {
+  const pusher = client(t, server, app, {
+    options: {
+      channelAuthorization: {
+        customHandler: ({ socketId, channelName }, done) => void python.call('authenticate', [channelName, socketId]).then((token) => done(null, token), (error) => done(error, null)),
+      },
+    },
+  });
+  const [channel, cached] = [await subscribed(pusher, 'private-encrypted-py'), 'private-encrypted-cache-py'];
+  await python.call('trigger', ['private-encrypted-py', 'said', { secret: 'ünïcødé' }]);
+  assert.deepEqual(await arrives(channel, 'said'), [{ secret: 'ünïcødé' }]);
+  await python.call('trigger_batch', [[{ channel: cached, name: 'kept', data: { n: 1 } }]]);
+  assert.deepEqual(await arrives(await subscribed(pusher, cached), 'kept'), [{ n: 1 }]);
+});
+
+story('Python: its user tokens sign a user in, and send_to_user reaches that user', async (t) => {
+  const pusher = client(t, server, app, {
+    options: {
+      userAuthentication: {
+        customHandler: ({ socketId }, done) => void python.call('authenticate_user', [socketId, { id: 'pia', user_info: { name: 'Pia ♥' } }]).then((token) => done(null, token), (error) => done(error, null)),
+      },
+      channelAuthorization: {
+        customHandler: ({ socketId, channelName }, done) => void python.call('authenticate', [channelName, socketId, { user_id: 'pia' }]).then((token) => done(null, token), (error) => done(error, null)),
+      },
+    },
+  });
+  const told = [];
+  pusher.user.bind('hello', (data) => told.push(data));
+  await connected(pusher);
+  pusher.signin();
+  await until(() => pusher.user.serverToUserChannel?.subscribed, () => `the user channel (errors ${JSON.stringify(pusher.errors)})`);
+  assert.deepEqual(pusher.user.user_data, { id: 'pia', user_info: { name: 'Pia ♥' } });
+  await python.call('send_to_user', ['pia', 'hello', { n: 1 }]);
+  await until(() => told.length === 1, 'the event for the user');
+  assert.deepEqual(told, [{ n: 1 }]);
 });
 
 story('Python: a wrong secret is PusherBadAuth, too much data and a bad question are PusherBadRequest or a status', async () => {

@@ -3,6 +3,7 @@ import { after } from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { arrives, backEnd, client, connected, named, subscribed } from './clients.mjs';
+import { MASTER_KEY } from './customer.mjs';
 import { signedQuery, startServer, story, until } from './harness.mjs';
 import { ownerOf } from './visitor.mjs';
 
@@ -103,6 +104,33 @@ story('info asked for with a publish counts each channel', async (t) => {
   assert.equal(answer.channels['presence-counted'].subscription_count, 2);
   assert.equal(answer.channels.counted.subscription_count, 1);
   assert.equal(answer.channels.counted.user_count, undefined);
+});
+
+story('info asked for with a batch answers each event in its place', async (t) => {
+  const pusher = client(t, server, app, { user: { id: 'ana' } });
+  for (const name of ['presence-batch-info', 'batch-info']) await subscribed(pusher, name);
+  const answer = await json(
+    backEnd(server, app).triggerBatch([
+      { channel: 'presence-batch-info', name: 'a', data: {}, info: 'user_count,subscription_count' },
+      { channel: 'batch-info', name: 'b', data: {} },
+      { channel: 'batch-info', name: 'c', data: {}, info: 'subscription_count' },
+      { channel: 'batch-info-empty', name: 'd', data: {}, info: 'subscription_count' },
+    ]),
+  );
+  assert.deepEqual(answer, { batch: [{ user_count: 1, subscription_count: 1 }, {}, { subscription_count: 1 }, { subscription_count: 0 }] });
+});
+
+story('encrypted events of the SDK are opaque to the server, and a batch may hold them', async (t) => {
+  const sdk = backEnd(server, app, { encryptionMasterKeyBase64: MASTER_KEY });
+  const pusher = client(t, server, app, { options: { channelAuthorization: { customHandler: ({ socketId, channelName }, done) => done(null, sdk.authorizeChannel(socketId, channelName)) } } });
+  const channel = await subscribed(pusher, 'private-encrypted-sdk');
+  const wire = [];
+  pusher.connection.bind('message', ({ event, data }) => event === 'said' && wire.push(data));
+  await sdk.trigger('private-encrypted-sdk', 'said', { pin: 1234 });
+  await sdk.triggerBatch([{ channel: 'private-encrypted-sdk', name: 'said', data: { pin: 5678 } }]);
+  assert.deepEqual(await arrives(channel, 'said', 2), [{ pin: 1234 }, { pin: 5678 }]);
+  for (const data of wire) assert.deepEqual(Object.keys(data).sort(), ['ciphertext', 'nonce']);
+  assert.throws(() => sdk.trigger(['private-encrypted-sdk', 'other'], 'said', {}), /multiple channels/);
 });
 
 story('channels, one channel and its users can be read', async (t) => {

@@ -19,6 +19,7 @@ def main():
         host=os.environ["PUSHER_HOST"],
         port=int(os.environ["PUSHER_PORT"]),
         ssl=False,
+        encryption_master_key_base64=os.environ.get("PUSHER_MASTER_KEY"),
     )
     for line in sys.stdin:
         request = json.loads(line)
@@ -27,7 +28,8 @@ def main():
             answer = {"result": method(*request.get("args", []), **request.get("kwargs", {}))}
         except Exception as error:  # each refusal is an answer to the story, whatever its class
             answer = {"error": type(error).__name__, "text": str(error)}
-        print(json.dumps(answer), flush=True)
+        # A shared secret comes as bytes.
+        print(json.dumps(answer, default=lambda value: value.decode()), flush=True)
 
 
 if __name__ == "__main__":
