@@ -1,0 +1,40 @@
+// docs/PROTOCOL.md quotes the tests that prove it: each quoted name must be the name of a test in the file named before it.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+const ROOT = new URL('../../', import.meta.url);
+const read = (path) => readFileSync(new URL(path, ROOT), 'utf8');
+const literal = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+/** Whether the source of a test file has a test of that name; what a template puts in stands for any text. */
+function hasTest(path, name) {
+  const source = read(path);
+  if (path.endsWith('.rs')) return new RegExp(`#\\[(?:tokio::)?test\\b[^\\]]*\\]\\s*(?:#\\[[^\\]]*\\]\\s*)*(?:async )?fn ${literal(name)}\\(`).test(source);
+  const titles = [...source.matchAll(/\b(?:story|test)\(\s*(?:'((?:\\.|[^'\\])*)'|`((?:\\.|[^`\\])*)`)/g)].map(([, plain, template]) => plain ?? template);
+  return titles.some((title) => new RegExp(`^${title.split(/\$\{[^}]*\}/).map(literal).join('.*')}$`, 's').test(name));
+}
+
+/** `[{ path, name }]` of all quoted tests of a document. */
+function quoted(document) {
+  const found = [];
+  let path;
+  for (const [, file, name] of document.matchAll(/`([\w./-]+\.(?:mjs|rs))`|“([^”]+)”/g)) {
+    if (file) path = file.endsWith('.rs') ? file : `e2e/${file}`;
+    else found.push({ path, name });
+  }
+  return found;
+}
+
+test('every test that docs/PROTOCOL.md names exists', () => {
+  const all = quoted(read('docs/PROTOCOL.md'));
+  assert.ok(all.length > 50, `only ${all.length} tests are named`);
+  const missing = all.filter(({ path, name }) => !existsSync(new URL(path, ROOT)) || !hasTest(path, name));
+  assert.deepEqual(missing, []);
+});
+
+test('a name that is no test would be noticed', () => {
+  assert.equal(hasTest('e2e/sdk/frames.test.mjs', 'no such story'), false);
+  assert.equal(hasTest('protocol/src/signature.rs', 'no_such_test'), false);
+  assert.equal(hasTest('e2e/sdk/tour.mjs', 'any build at all: subscribers are told how many they are'), true);
+});
