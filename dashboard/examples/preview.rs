@@ -56,6 +56,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             client_events: name.starts_with("Chat"),
         };
         let (made, _) = app::create(&db, &account.id, new).await?;
+        if name == "shop-prod" {
+            app::create_key(&db, &account.id, made.id).await?;
+        }
         if name == "shop-staging" {
             let change = AppChange {
                 enabled: Some(false),

@@ -160,6 +160,13 @@ pub fn count(number: u64) -> String {
     out
 }
 
+/// `24 November 2026, 07:00`, UTC.
+pub fn moment(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms)
+        .map(|at| at.strftime("%-d %B %Y, %H:%M").to_string())
+        .unwrap_or_default()
+}
+
 /// A page that's fine.
 pub fn html(template: &impl Template) -> Result<Response, PageError> {
     html_with(StatusCode::OK, template)

@@ -17,6 +17,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::app::ALL,
         crate::app::create::ALL,
         crate::app::edit::ALL,
+        crate::app::keys::ALL,
         crate::app::node_view::ALL,
         crate::changes::ALL,
         crate::db::ALL,

@@ -5,5 +5,6 @@ mod apps;
 mod console;
 mod csrf;
 mod headers;
+mod keys;
 mod support;
 mod tenants;

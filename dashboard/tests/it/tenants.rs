@@ -14,6 +14,8 @@ pub(crate) const POSTS: &[(&str, bool)] = &[
     ("/settings/origins", false),
     ("/settings/enabled", false),
     ("/settings/{switch}", false),
+    ("/keys/new", false),
+    ("/keys/delete", false),
     ("/delete", false),
     ("/events/sign", true),
 ];
@@ -39,7 +41,10 @@ async fn all_answers(browser: &mut Browser, id: &str, token: &str) -> Vec<(Strin
                 .body(Body::from(r#"{"channel":"a","event":"b","data":"c"}"#))
                 .unwrap()
         } else {
-            form(&path, &[("csrf", token), ("name", "hijacked"), ("origins", ""), ("confirm", "shop")])
+            form(
+                &path,
+                &[("csrf", token), ("name", "hijacked"), ("origins", ""), ("key", "x"), ("confirm", "shop")],
+            )
         };
         let answer = browser.send(request).await;
         answers.push((format!("POST {tail}"), answer.status, answer.body));

@@ -20,6 +20,8 @@ async fn no_finder_gives_and_no_verb_changes_what_belongs_to_another_account() {
                 assert!(app::keys(&db, stranger, id).await.unwrap().is_empty());
                 let change = AppChange { enabled: Some(false), ..AppChange::default() };
                 assert_eq!(app::update(&db, stranger, id, change).await.unwrap(), None);
+                assert_eq!(app::create_key(&db, stranger, id).await.unwrap(), None);
+                assert!(!app::delete_key(&db, stranger, id, &key.key).await.unwrap());
                 assert!(!app::delete(&db, stranger, id).await.unwrap());
             }
             assert!(app::list(&db, stranger).await.unwrap().is_empty());

@@ -5,6 +5,7 @@ mod accounts;
 mod apps;
 mod changes;
 mod isolation;
+mod keys;
 mod schema;
 mod sessions;
 mod support;

@@ -1,0 +1,116 @@
+//! Further key pairs of an app, and the end of one: several are valid at once, so that keys change without a gap.
+//! Each writes a change row in its transaction and wakes the nodes.
+
+use super::AppKey;
+use crate::account::AccountId;
+use crate::clock::now_ms;
+use crate::db::{Db, DbError, tx};
+use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
+use crate::{changes, statements};
+
+statements::sqls! {
+    /// Taking the row for writing keeps two changes of one app's keys from passing each other's count.
+    HOLD = "update apps set version = version + 1 where account_id = $1 and id = $2";
+    COUNT_KEYS = "select count(*) from app_keys where app_id = $1";
+    /// A clock that went back must not make a new pair the oldest, with which webhooks are signed.
+    ADD = "insert into app_keys (key, app_id, secret, created_ms)
+        select $1, $2, $3, coalesce(max(case when created_ms >= $4 then created_ms + 1 else $4 end), $4)
+        from app_keys where app_id = $2 returning created_ms";
+    REMOVE = "delete from app_keys where app_id = $1 and key = $2";
+}
+
+/// Key pairs of one app. Two serve a rotation; each more is tried when a signature is checked, and held by every node.
+pub const KEYS_PER_APP_MAX: i64 = 10;
+
+/// Why the keys of an app stayed as they were. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The app has [`KEYS_PER_APP_MAX`] pairs.
+    #[error("the app has as many keys as it may have")]
+    TooMany,
+    /// An app keeps one pair.
+    #[error("the last key of an app stays")]
+    Last,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Takes an app of an account for writing; 0 if there is none.
+macro_rules! hold {
+    ($t:ident, $account_id:expr, $id:expr) => {
+        sqlx::query(HOLD)
+            .bind($account_id)
+            .bind($id)
+            .execute(&mut *$t)
+            .await
+            .map_err(DbError::from)?
+            .rows_affected()
+    };
+}
+
+/// How many keys an app has.
+macro_rules! count {
+    ($t:ident, $id:expr) => {{
+        let count: i64 =
+            sqlx::query_scalar(COUNT_KEYS).bind($id).fetch_one(&mut *$t).await.map_err(DbError::from)?;
+        count
+    }};
+}
+
+/// Makes another key pair of an app, valid beside the others. `None` for an unknown id and another account's alike.
+pub async fn create_key(db: &Db, account_id: &AccountId, id: u64) -> Result<Option<AppKey>, KeyError> {
+    let id = id.cast_signed();
+    let (key, secret) = (random_hex::<APP_KEY_BYTES>(), random_hex::<APP_KEY_BYTES>());
+    let created_ms: i64 = tx!(db, |t| {
+        if hold!(t, account_id, id) == 0 {
+            return Ok(None);
+        }
+        if count!(t, id) >= KEYS_PER_APP_MAX {
+            return Err(KeyError::TooMany);
+        }
+        let created_ms = sqlx::query_scalar(ADD)
+            .bind(&key)
+            .bind(id)
+            .bind(&secret)
+            .bind(now_ms())
+            .fetch_one(&mut *t)
+            .await
+            .map_err(DbError::from)?;
+        changes::record!(t, id);
+        created_ms
+    });
+    db.notice().notify();
+    Ok(Some(AppKey { key, secret: Secret::new(secret), created_ms }))
+}
+
+/// Deletes a key pair of an app, unless it is its last. False for an unknown key, an unknown id and another account's alike.
+/// Connections that were opened with it stay.
+pub async fn delete_key(db: &Db, account_id: &AccountId, id: u64, key: &str) -> Result<bool, KeyError> {
+    // Anybody may send any text as a key; PostgreSQL would answer a NUL with an error.
+    if !super::create::is_key(key) {
+        return Ok(false);
+    }
+    let id = id.cast_signed();
+    tx!(db, |t| {
+        if hold!(t, account_id, id) == 0 {
+            return Ok(false);
+        }
+        let deleted = sqlx::query(REMOVE)
+            .bind(id)
+            .bind(key)
+            .execute(&mut *t)
+            .await
+            .map_err(DbError::from)?
+            .rows_affected();
+        if deleted == 0 {
+            return Ok(false);
+        }
+        if count!(t, id) == 0 {
+            return Err(KeyError::Last);
+        }
+        changes::record!(t, id);
+    });
+    db.notice().notify();
+    Ok(true)
+}

@@ -1,0 +1,119 @@
+//! Several key pairs of one app: made beside each other, deleted down to the last one.
+
+use crate::support::{execute, make_app, on_both, sign_up};
+use tenancy::app::{self, KEYS_PER_APP_MAX, KeyError};
+use tenancy::changes::{self, Change};
+
+#[tokio::test]
+async fn a_new_pair_stands_beside_the_old_one_and_nodes_hear_of_it() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let (made, first) = make_app(&db, &account).await;
+        let last = changes::last(&db).await.unwrap();
+        let second = app::create_key(&db, &account.id, made.id).await.unwrap().unwrap();
+        assert_ne!(second.key, first.key);
+        assert_ne!(second.secret.expose(), first.secret.expose());
+        assert!(
+            second.created_ms > first.created_ms,
+            "the first stays the oldest, also within one millisecond"
+        );
+        assert_eq!(app::keys(&db, &account.id, made.id).await.unwrap(), [first.clone(), second.clone()]);
+        let expected = [Change { seq: last + 1, app_id: made.id }];
+        assert_eq!(changes::since(&db, last, 10).await.unwrap(), expected);
+        let now = app::find(&db, &account.id, made.id).await.unwrap().unwrap();
+        assert_eq!(now.version, made.version + 1);
+        for key in [&first, &second] {
+            let view = app::node_view_by_key(&db, &key.key).await.unwrap().unwrap();
+            assert_eq!(view.keys, [first.clone(), second.clone()]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pair_made_with_a_clock_gone_back_is_still_the_newest() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let (made, first) = make_app(&db, &account).await;
+        let ahead = tenancy::now_ms() + 3_600_000;
+        execute(&db, format!("update app_keys set created_ms = {ahead}")).await;
+        let second = app::create_key(&db, &account.id, made.id).await.unwrap().unwrap();
+        assert_eq!(second.created_ms, ahead + 1);
+        let keys = app::keys(&db, &account.id, made.id).await.unwrap();
+        assert_eq!(keys.iter().map(|pair| &pair.key).collect::<Vec<_>>(), [&first.key, &second.key]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_pair_is_gone_and_the_last_one_stays() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let (made, first) = make_app(&db, &account).await;
+        let (other, foreign) = make_app(&db, &account).await;
+        let before = app::find(&db, &account.id, made.id).await.unwrap();
+        let refused = app::delete_key(&db, &account.id, made.id, &first.key).await;
+        assert!(matches!(refused, Err(KeyError::Last)));
+        for unknown in [foreign.key.as_str(), "", "nul\0", "no-such-key"] {
+            assert!(!app::delete_key(&db, &account.id, made.id, unknown).await.unwrap(), "{unknown:?}");
+        }
+        assert_eq!(app::find(&db, &account.id, made.id).await.unwrap(), before, "nothing was written");
+        assert_eq!(app::keys(&db, &account.id, other.id).await.unwrap(), [foreign]);
+
+        let second = app::create_key(&db, &account.id, made.id).await.unwrap().unwrap();
+        let last = changes::last(&db).await.unwrap();
+        assert!(app::delete_key(&db, &account.id, made.id, &first.key).await.unwrap());
+        assert!(!app::delete_key(&db, &account.id, made.id, &first.key).await.unwrap(), "once");
+        let left = app::keys(&db, &account.id, made.id).await.unwrap();
+        assert_eq!(left, std::slice::from_ref(&second));
+        assert_eq!(app::node_view_by_key(&db, &first.key).await.unwrap(), None);
+        let expected = [Change { seq: last + 1, app_id: made.id }];
+        assert_eq!(changes::since(&db, last, 10).await.unwrap(), expected);
+        assert!(matches!(app::delete_key(&db, &account.id, made.id, &second.key).await, Err(KeyError::Last)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_app_has_ten_pairs_at_most_however_many_ask_at_once() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let (made, _) = make_app(&db, &account).await;
+        let tasks: Vec<_> = (0..KEYS_PER_APP_MAX + 5)
+            .map(|_| {
+                let (db, account_id) = (db.clone(), account.id.clone());
+                tokio::spawn(async move { app::create_key(&db, &account_id, made.id).await })
+            })
+            .collect();
+        let (mut made_ones, mut refused) = (1, 0);
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(Some(_)) => made_ones += 1,
+                Err(KeyError::TooMany) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((made_ones, refused), (KEYS_PER_APP_MAX, 6));
+        let keys = app::keys(&db, &account.id, made.id).await.unwrap();
+        assert_eq!(keys.len(), made_ones as usize);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_who_delete_the_last_two_pairs_at_once_one_is_refused() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        for _ in 0..5 {
+            let (made, first) = make_app(&db, &account).await;
+            let second = app::create_key(&db, &account.id, made.id).await.unwrap().unwrap();
+            let (one, two) = tokio::join!(
+                app::delete_key(&db, &account.id, made.id, &first.key),
+                app::delete_key(&db, &account.id, made.id, &second.key)
+            );
+            assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1, "{one:?} {two:?}");
+            assert_eq!(app::keys(&db, &account.id, made.id).await.unwrap().len(), 1);
+        }
+    })
+    .await;
+}
