@@ -4,7 +4,7 @@ import { after } from 'node:test';
 import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { arrives, client, connected, named, subscribed } from './clients.mjs';
+import { arrives, backEnd, client, connected, named, subscribed } from './clients.mjs';
 import { MASTER_KEY } from './customer.mjs';
 import { startServer, story, until, within } from './harness.mjs';
 
@@ -152,4 +152,20 @@ story('Python: a wrong secret is PusherBadAuth, too much data and a bad question
   const question = await python.raw('users_info', ['py-plain']);
   assert.ok(['PusherBadRequest', 'ValueError'].includes(question.error), JSON.stringify(question));
   await until(async () => (await python.call('channels_info')) !== undefined, 'the next call to work');
+});
+
+story('Python: terminate_user_connections, whose path leaves the app out, ends what the user has and nothing else', async (t) => {
+  const signedIn = async (id) => {
+    const pusher = client(t, server, app, {
+      options: { userAuthentication: { customHandler: ({ socketId }, done) => done(null, backEnd(server, app).authenticateUser(socketId, { id })) } },
+    });
+    pusher.signin();
+    await pusher.user.signinDonePromise;
+    return pusher;
+  };
+  const [phone, laptop, friend] = [await signedIn('py-ana'), await signedIn('py-ana'), await signedIn('py-ben')];
+  assert.deepEqual(await python.call('terminate_user_connections', ['py-ana']), {});
+  for (const pusher of [phone, laptop]) await until(() => pusher.connection.state === 'disconnected', `the end of a connection, which is ${pusher.connection.state}`);
+  assert.equal(friend.connection.state, 'connected');
+  assert.deepEqual(await python.call('terminate_user_connections', ['py-nobody']), {});
 });

@@ -35,6 +35,8 @@ pub const CLIENT_EVENTS_PER_SECOND_MAX: u32 = 10;
 pub const INBOUND_MESSAGE_BYTES_MAX: usize = 32 * 1_024;
 /// Bytes of a REST body: ten events of 10 kB, every byte of them escaped as six (`\u00ff`), and their envelopes.
 pub const REST_BODY_BYTES_MAX: usize = 10 * 6 * EVENT_DATA_BYTES_MAX + 64 * 1_024;
+/// Query parameters of a REST request: a publish with all it may name comes to 110; each is sorted and compared several times.
+pub const QUERY_PARAMETERS_MAX: usize = 256;
 /// Depth of JSON that outsiders may send. Deeper input is refused, whatever reads it later cannot overflow a stack.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Seconds between a request's `auth_timestamp` and our clock; exactly this many is already refused.

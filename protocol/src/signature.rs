@@ -2,11 +2,16 @@
 //!
 //! Source: auth signatures page, REST reference; vectors from the SDKs' own test suites.
 
+use std::borrow::Cow;
+
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
 type HmacSha256 = Hmac<Sha256>;
+
+/// How the name of a parameter ends that holds one of several values.
+pub const ARRAY: &str = "[]";
 
 fn mac(secret: &str) -> HmacSha256 {
     // HMAC takes keys of any length, so this can't fail.
@@ -87,9 +92,11 @@ pub fn body_md5(body: &[u8]) -> String {
 }
 
 /// The text that an HTTP request's signature covers: method, path and parameters, each on its line; `auth_signature` left
-/// out, keys lower-cased and sorted (equal keys keep their order), values as they are, not escaped.
+/// out, keys lower-cased and sorted, values as they are, not escaped. Of a parameter that comes twice the last one counts;
+/// those of an array (`channels[]`) all count, in their order, and stand where the name without brackets would. Source: REST
+/// reference and the `signature` gem, which gets its parameters as a hash.
 pub fn string_to_sign<K: AsRef<str>, V: AsRef<str>>(method: &str, path: &str, params: &[(K, V)]) -> String {
-    let mut pairs: Vec<(std::borrow::Cow<'_, str>, &str)> = params
+    let mut pairs: Vec<(Cow<'_, str>, &str)> = params
         .iter()
         .map(|(k, v)| {
             let key = k.as_ref();
@@ -102,7 +109,11 @@ pub fn string_to_sign<K: AsRef<str>, V: AsRef<str>>(method: &str, path: &str, pa
         })
         .filter(|(k, _)| k != "auth_signature")
         .collect();
-    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+    fn name<'a>(pair: &'a (Cow<'_, str>, &str)) -> &'a str {
+        pair.0.strip_suffix(ARRAY).unwrap_or(&pair.0)
+    }
+    // Stable, so that what came later stands behind its equals.
+    pairs.sort_by(|a, b| name(a).cmp(name(b)).then_with(|| a.0.len().cmp(&b.0.len())));
     let length =
         method.len() + path.len() + 2 + pairs.iter().map(|(k, v)| k.len() + v.len() + 2).sum::<usize>();
     let mut text = String::with_capacity(length);
@@ -110,8 +121,12 @@ pub fn string_to_sign<K: AsRef<str>, V: AsRef<str>>(method: &str, path: &str, pa
     text.push('\n');
     text.push_str(path);
     text.push('\n');
+    let start = text.len();
     for (i, (key, value)) in pairs.iter().enumerate() {
-        if i > 0 {
+        if pairs.get(i + 1).is_some_and(|(next, _)| next == key) && !key.ends_with(ARRAY) {
+            continue;
+        }
+        if text.len() > start {
             text.push('&');
         }
         text.push_str(key);
@@ -346,5 +361,21 @@ mod tests {
             ),
             "778123f73824f1f770e993609ba86e5b3551ab43ce6c883111b8ba5b592cd61a"
         );
+    }
+    #[test]
+    fn of_duplicates_the_last_counts_and_arrays_keep_all() {
+        let text = |params: &[(&str, &str)]| string_to_sign("GET", "/p", params);
+        for (params, expected) in [
+            (&[][..], ""),
+            (&[("a", "1"), ("a", "2")], "a=2"),
+            (&[("a", "1"), ("b", "0"), ("A", "2")], "a=2&b=0"),
+            (&[("c[]", "x"), ("C[]", "w"), ("c[]", "x")], "c[]=x&c[]=w&c[]=x"),
+            // The brackets don't count in the order, as they are no part of the gem's keys.
+            (&[("info2", "z"), ("info[]", "x"), ("info", "y")], "info=y&info[]=x&info2=z"),
+            (&[("auth_signature", "s"), ("Auth_Signature", "t"), ("info", "")], "info="),
+            (&[("x", "a=b&c=d")], "x=a=b&c=d"),
+        ] {
+            assert_eq!(text(params), format!("GET\n/p\n{expected}"), "{params:?}");
+        }
     }
 }

@@ -89,6 +89,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
 fn routes(node: &Node, db: &Db, dashboard: Dashboard) -> Router {
     let health = Router::new()
         .route("/healthz", get(async || "ok\n"))
+        // Where Laravel Reverb answers its load balancers.
+        .route("/up", get(async || axum::Json(serde_json::json!({ "health": "OK" }))))
         .route("/readyz", get(ready))
         .with_state((node.clone(), db.clone()));
     Router::new()
@@ -97,8 +99,8 @@ fn routes(node: &Node, db: &Db, dashboard: Dashboard) -> Router {
         .merge(api::live::router(api::live::Live { node: node.clone(), db: db.clone() }))
         .merge(health)
         .merge(dashboard::router(dashboard))
-        .fallback(async |uri: http::Uri| match uri.path().starts_with("/apps") {
-            true => api::channels::not_found(),
+        .fallback(async |request: axum::extract::Request| match request.uri().path().starts_with("/apps") {
+            true => api::channels::not_found(&request),
             false => dashboard::not_found(),
         })
 }

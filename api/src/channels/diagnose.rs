@@ -6,6 +6,9 @@ use protocol::signature::{body_md5, string_to_sign, verify};
 use realtime::app::AppSnapshot;
 use realtime::console::Hint;
 
+/// Parameters up to which the doctor leaves one out after the other: each try is another signature.
+const TRIED_PARAMETERS_MAX: usize = 32;
+
 fn mismatch(text: String) -> Hint {
     Hint { id: "signature_mismatch", title: "The request's signature does not match.".into(), text }
 }
@@ -90,6 +93,9 @@ pub(super) fn signature(
         return mismatch(
             "body_md5 in the query is not the one that was signed: is something rewriting the query?".into(),
         );
+    }
+    if pairs.len() > TRIED_PARAMETERS_MAX {
+        return mismatch("Is something adding or dropping parameters of the query?".into());
     }
     for at in 0..pairs.len() {
         let mut fewer = pairs.to_vec();

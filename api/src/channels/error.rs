@@ -2,7 +2,9 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use protocol::limits::{BATCH_EVENTS_MAX, CHANNELS_PER_PUBLISH_MAX, EVENT_DATA_BYTES_MAX};
+use protocol::limits::{
+    BATCH_EVENTS_MAX, CHANNELS_PER_PUBLISH_MAX, EVENT_DATA_BYTES_MAX, REST_BODY_BYTES_MAX,
+};
 use realtime::publish::PublishError;
 
 /// A refusal.
@@ -30,6 +32,27 @@ impl ApiError {
             "The data content of this event exceeds the allowed maximum ({EVENT_DATA_BYTES_MAX} bytes): {event} has {bytes} bytes"
         );
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// `announced`: what the request's head says of its length.
+    pub(crate) fn body_too_large(announced: Option<u64>) -> ApiError {
+        let bytes = announced.map_or_else(|| "more".to_owned(), |bytes| format!("{bytes} bytes"));
+        let text = format!(
+            "Request too large: at most {REST_BODY_BYTES_MAX} bytes are read, this one has {bytes}; the data content of this event may have {EVENT_DATA_BYTES_MAX}"
+        );
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    pub(crate) fn tls_only(app_id: u64) -> ApiError {
+        ApiError::bad_request(format!(
+            "TLS required: app {app_id} takes requests over https only, this one came over http"
+        ))
+    }
+
+    /// Says which event of a batch is meant, counted from 1.
+    pub(crate) fn in_batch(mut self, index: usize) -> ApiError {
+        self.text += &format!(" (event {} of the batch)", index + 1);
+        self
     }
 
     pub(crate) fn too_many_channels(n: usize) -> ApiError {

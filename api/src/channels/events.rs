@@ -1,10 +1,10 @@
-//! `POST events` and `POST batch_events`.
+//! `POST events`, `POST batch_events`, and the publish of 2012, `POST channels/{c}/events`.
 
 use std::borrow::Cow;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{StatusCode, header};
 use protocol::channel::{Access, ChannelName};
 use protocol::event::check_published;
 use protocol::http_api::{BatchBody, EventBody};
@@ -16,9 +16,10 @@ use realtime::publish::Publication;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::At;
 use super::error::ApiError;
 use super::query::{Attributes, describe};
-use super::signed::Signed;
+use super::signed::{Signed, Whose};
 
 /// An event that passed all checks.
 struct Event<'a> {
@@ -31,16 +32,31 @@ struct Event<'a> {
 
 pub(super) async fn publish(
     State(node): State<Node>,
-    Path(app_id): Path<String>,
+    At(app_id): At<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let signed = Signed::read(node, &app_id, request).await?;
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let answer = publish_one(&signed).await;
     answer.map_err(|error| signed.refuse(error, None))
 }
 
 async fn publish_one(signed: &Signed) -> Result<Response, ApiError> {
-    let body: EventBody<'_> = parse(&signed.body)?;
+    let data;
+    let body: EventBody<'_> = match signed.body.is_empty() {
+        false => parse(&signed.body)?,
+        // All of it may stand in the query instead.
+        true => {
+            data = signed.param("data").map(|text| raw_text(&text)).transpose()?;
+            EventBody {
+                name: signed.param("name").map(Cow::Owned),
+                data: data.as_deref(),
+                channels: Some(signed.params("channels").into_iter().map(Cow::Owned).collect()),
+                channel: signed.param("channel").map(Cow::Owned),
+                socket_id: signed.param("socket_id").map(Cow::Owned),
+                info: signed.param("info").map(Cow::Owned),
+            }
+        }
+    };
     let event = check(&body)?;
     send(signed, &event).await?;
     if event.info.is_empty() {
@@ -54,12 +70,38 @@ async fn publish_one(signed: &Signed) -> Result<Response, ApiError> {
     Ok(json_response(json!({ "channels": channels }).to_string()))
 }
 
-pub(super) async fn publish_batch(
+/// The channel is in the path, the name in the query, the body is the event's data as it is. Answers 202.
+pub(super) async fn publish_deprecated(
     State(node): State<Node>,
-    Path(app_id): Path<String>,
+    At((app_id, channel)): At<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let signed = Signed::read(node, &app_id, request).await?;
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
+    let answer = publish_body(&signed, &channel).await;
+    answer.map_err(|error| signed.refuse(error, None))
+}
+
+async fn publish_body(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
+    let data = raw_text(utf8(&signed.body)?)?;
+    let body = EventBody {
+        name: signed.param("name").map(Cow::Owned),
+        data: Some(&data),
+        channels: None,
+        channel: Some(Cow::Borrowed(channel)),
+        socket_id: signed.param("socket_id").map(Cow::Owned),
+        info: None,
+    };
+    send(signed, &check(&body)?).await?;
+    // Nobody reads it, but an SDK that decodes every answer finds an object.
+    Ok((StatusCode::ACCEPTED, json_response("{}")).into_response())
+}
+
+pub(super) async fn publish_batch(
+    State(node): State<Node>,
+    At(app_id): At<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let answer = publish_all(&signed).await;
     answer.map_err(|error| signed.refuse(error, None))
 }
@@ -70,9 +112,25 @@ async fn publish_all(signed: &Signed) -> Result<Response, ApiError> {
         return Err(ApiError::batch_too_large(body.batch.len()));
     }
     // All are checked before the first goes out.
-    let events = body.batch.iter().map(check).collect::<Result<Vec<_>, _>>()?;
-    for event in &events {
-        send(signed, event).await?;
+    let checked = body.batch.iter().enumerate().map(|(index, body)| {
+        let event = check(body).map_err(|error| error.in_batch(index))?;
+        match event.channels.len() {
+            1 => Ok(event),
+            n => {
+                let text = format!("Too many channels: an event of a batch has one channel, {n} given");
+                Err(ApiError::bad_request(text).in_batch(index))
+            }
+        }
+    });
+    let events = checked.collect::<Result<Vec<_>, _>>()?;
+    for (index, event) in events.iter().enumerate() {
+        send(signed, event).await.map_err(|error| match index {
+            0 => error,
+            sent => ApiError::new(
+                error.status,
+                format!("{} (the first {sent} of {} events were published)", error.text, events.len()),
+            ),
+        })?;
     }
     if events.iter().all(|e| e.info.is_empty()) {
         return Ok(json_response("{}"));
@@ -103,9 +161,20 @@ pub(super) fn json_response(body: impl Into<Cow<'static, str>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body.into().into_owned()).into_response()
 }
 
+fn utf8(body: &[u8]) -> Result<&str, ApiError> {
+    std::str::from_utf8(body).map_err(|error| {
+        let text = format!("Invalid body: it is not UTF-8, beginning at byte {}", error.valid_up_to());
+        ApiError::bad_request(text)
+    })
+}
+
+/// A text that is data as it stands, as the JSON string that the data plane takes.
+fn raw_text(text: &str) -> Result<Box<RawValue>, ApiError> {
+    serde_json::value::to_raw_value(text).map_err(|_| ApiError::bad_request("Invalid data: it is no text"))
+}
+
 fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    let text =
-        std::str::from_utf8(body).map_err(|_| ApiError::bad_request("Invalid body: it is not UTF-8"))?;
+    let text = utf8(body)?;
     if !depth_within(text, JSON_DEPTH_MAX) {
         return Err(ApiError::bad_request(format!(
             "Invalid JSON: nested deeper than {JSON_DEPTH_MAX} levels"
@@ -143,15 +212,19 @@ fn check<'a>(body: &'a EventBody<'a>) -> Result<Event<'a>, ApiError> {
             ApiError::bad_request(format!("Invalid channel name {shown:?}: {e}"))
         })?;
         if checked.kind().access == Access::Encrypted && channels.len() > 1 {
-            return Err(ApiError::bad_request("An event for an encrypted channel can have one channel only"));
+            let text = format!(
+                "Too many channels: an event for an encrypted channel can have one channel only, {} given",
+                channels.len()
+            );
+            return Err(ApiError::bad_request(text));
         }
     }
     let exclude = match body.socket_id.as_deref() {
         None => None,
-        Some(id) => Some(
-            SocketId::parse(id)
-                .ok_or_else(|| ApiError::bad_request("Invalid socket_id: expected digits.digits"))?,
-        ),
+        Some(id) => Some(SocketId::parse(id).ok_or_else(|| {
+            let (shown, _) = protocol::json::clip(id, 40);
+            ApiError::bad_request(format!("Invalid socket_id {shown:?}: expected digits.digits"))
+        })?),
     };
     let info = Attributes::parse(body.info.as_deref().unwrap_or_default())?;
     Ok(Event { name, data, channels, exclude, info })

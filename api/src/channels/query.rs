@@ -1,21 +1,26 @@
-//! What is occupied: `GET channels`, `GET channels/{c}`, `GET channels/{c}/users`. Each counts one message.
+//! What is occupied: `GET channels`, `GET channels/{c}`, `GET channels/{c}/users`, the `stats` of 2012, and how many
+//! connections there are (`GET connections`, as Laravel Reverb has it). Each counts one message.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
-use protocol::channel::ChannelName;
+use protocol::channel::{ChannelKind, ChannelName};
 use realtime::Node;
 use realtime::app::App;
 use serde_json::{Map, Value, json};
 
+use super::At;
 use super::error::ApiError;
 use super::events::json_response;
-use super::signed::Signed;
+use super::signed::{Signed, Whose};
 
 /// Attributes asked for by `info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Attributes {
     users: bool,
     subscriptions: bool,
+    /// The name that `subscription_count` had first.
+    connections: bool,
+    cache: bool,
 }
 
 impl Attributes {
@@ -25,10 +30,15 @@ impl Attributes {
         for name in info.split(',').map(str::trim).filter(|n| !n.is_empty()) {
             match name {
                 "user_count" => wanted.users = true,
-                "subscription_count" | "connection_count" => wanted.subscriptions = true,
+                "subscription_count" => wanted.subscriptions = true,
+                "connection_count" => wanted.connections = true,
+                "cache" => wanted.cache = true,
                 _ => {
                     let (name, _) = protocol::json::clip(name, 40);
-                    return Err(ApiError::bad_request(format!("Unknown info attribute: {name}")));
+                    let text = format!(
+                        "Unknown info attribute: {name}; there are user_count, subscription_count, connection_count and cache"
+                    );
+                    return Err(ApiError::bad_request(text));
                 }
             }
         }
@@ -47,29 +57,46 @@ pub(super) fn describe(app: &App, channel: &str, wanted: Attributes) -> Value {
     if wanted.users && channel.starts_with("presence-") {
         out.insert("user_count".into(), facts.as_ref().and_then(|f| f.users).unwrap_or(0).into());
     }
+    let subscriptions = facts.map_or(0, |f| f.subscriptions);
     if wanted.subscriptions {
-        out.insert("subscription_count".into(), facts.map_or(0, |f| f.subscriptions).into());
+        out.insert("subscription_count".into(), subscriptions.into());
+    }
+    if wanted.connections {
+        out.insert("connection_count".into(), subscriptions.into());
+    }
+    if wanted.cache && ChannelKind::of(channel).cache {
+        let cached = app.cached(channel).map(|cached| {
+            // Rounded up: what is still there has time left.
+            json!({ "data": cached.data, "ttl": cached.ttl.as_secs_f64().ceil() as u64 })
+        });
+        out.insert("cache".into(), cached.into());
     }
     out.into()
 }
 
 fn parse_name(channel: &str) -> Result<(), ApiError> {
-    ChannelName::parse(channel)
-        .map(drop)
-        .map_err(|e| ApiError::bad_request(format!("Invalid channel name: {e}")))
+    ChannelName::parse(channel).map(drop).map_err(|e| {
+        let (shown, _) = protocol::json::clip(channel, 80);
+        ApiError::bad_request(format!("Invalid channel name {shown:?}: {e}"))
+    })
 }
 
 pub(super) async fn channels(
     State(node): State<Node>,
-    Path(app_id): Path<String>,
+    At(app_id): At<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let signed = Signed::read(node, &app_id, request).await?;
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let prefix = signed.param("filter_by_prefix").unwrap_or_default();
     let answer = Attributes::parse(&signed.param("info").unwrap_or_default()).and_then(|wanted| {
         if wanted.users && !prefix.starts_with("presence-") {
             return Err(ApiError::bad_request(
                 "user_count is only there for presence channels: use filter_by_prefix=presence-",
+            ));
+        }
+        if wanted.cache {
+            return Err(ApiError::bad_request(
+                "cache is not there for the list of channels: ask for one cache channel",
             ));
         }
         Ok(wanted)
@@ -87,15 +114,20 @@ pub(super) async fn channels(
 
 pub(super) async fn channel(
     State(node): State<Node>,
-    Path((app_id, channel)): Path<(String, String)>,
+    At((app_id, channel)): At<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let signed = Signed::read(node, &app_id, request).await?;
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let info = signed.param("info").unwrap_or_default();
     let answer = parse_name(&channel).and_then(|()| Attributes::parse(&info)).and_then(|wanted| {
         if wanted.users && !channel.starts_with("presence-") {
             return Err(ApiError::bad_request(format!(
                 "user_count is only there for presence channels, not for {channel}"
+            )));
+        }
+        if wanted.cache && !ChannelKind::of(&channel).cache {
+            return Err(ApiError::bad_request(format!(
+                "cache is only there for cache channels, not for {channel}"
             )));
         }
         Ok(wanted)
@@ -109,10 +141,10 @@ pub(super) async fn channel(
 
 pub(super) async fn users(
     State(node): State<Node>,
-    Path((app_id, channel)): Path<(String, String)>,
+    At((app_id, channel)): At<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let signed = Signed::read(node, &app_id, request).await?;
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let checked = parse_name(&channel).and_then(|()| match channel.starts_with("presence-") {
         true => Ok(()),
         false => Err(ApiError::bad_request(format!(
@@ -124,4 +156,30 @@ pub(super) async fn users(
     let users: Vec<Value> =
         signed.app.channels.user_ids(&channel).iter().map(|id| json!({ "id": &**id })).collect();
     Ok(json_response(json!({ "users": users }).to_string()))
+}
+
+/// What there was before `info`.
+pub(super) async fn stats(
+    State(node): State<Node>,
+    At((app_id, channel)): At<(String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
+    parse_name(&channel).map_err(|e| signed.refuse(e, None))?;
+    signed.node.charge_read(&signed.app);
+    let wanted = Attributes { users: true, connections: true, ..Attributes::default() };
+    let mut out = describe(&signed.app, &channel, wanted);
+    out["occupied"] = signed.app.channels.get(&channel).is_some().into();
+    Ok(json_response(out.to_string()))
+}
+
+/// Open connections of the app. Pusher has no such path; Laravel Pulse asks Reverb for it.
+pub(super) async fn connections(
+    State(node): State<Node>,
+    At(app_id): At<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
+    signed.node.charge_read(&signed.app);
+    Ok(json_response(json!({ "connections": signed.app.usage().connections }).to_string()))
 }
