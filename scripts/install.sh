@@ -20,6 +20,8 @@ debian() {
     python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)
     command -v node > /dev/null || missing+=(nodejs)
     command -v npm > /dev/null || missing+=(npm)
+    # Makes the certificate of the TLS stories.
+    command -v openssl > /dev/null || missing+=(openssl)
     # Without a font every glyph has no width, and pages are laid out as no reader sees them.
     [ -n "$(find /usr/share/fonts -name '*.ttf' -print -quit 2> /dev/null)" ] || missing+=(fonts-dejavu-core)
     [ ${#missing[@]} -gt 0 ] || return 0

@@ -31,9 +31,9 @@ export function siteFiles(place, library) {
   return { '/': { text: place }, '/pusher.js': near(`node_modules/${library}`), '/tour.js': near('tour.js'), '/worker.js': { text: WORKER } };
 }
 
-/** Opens the site at `options.origin` in a fresh context, starts a client there, and gives its `run(command, …)`. */
-export async function guest(t, browser, options) {
-  const page = await visitor(t, browser);
+/** Opens the site at `options.origin` in a fresh context, starts a client there, and gives its `run(command, …)`. `context` is for the browser. */
+export async function guest(t, browser, options, context = {}) {
+  const page = await visitor(t, browser, context);
   await page.goto(`${options.origin}/`);
   const run = (...command) => page.evaluate((words) => window.ask(...words), command);
   await run('start', options);

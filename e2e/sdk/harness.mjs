@@ -273,11 +273,14 @@ export class Server {
     return JSON.parse(stdout);
   }
 
-  /** Waits until the server answers signed requests for `app`; gives the milliseconds it took. */
+  /** Waits until the server answers signed requests for `app`, if only to ask for TLS; gives the milliseconds it took. */
   async serves(app, deadlineMs = 5_000) {
     const started = Date.now();
     await until(
-      async () => (await this.rest(app, 'GET', `/apps/${app.id}/channels`)).status === 200,
+      async () => {
+        const { status, text } = await this.rest(app, 'GET', `/apps/${app.id}/channels`);
+        return status === 200 || /TLS required/.test(text);
+      },
       `the server to serve app ${app.id}\n${this.log()}`,
       deadlineMs,
     );

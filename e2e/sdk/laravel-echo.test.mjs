@@ -154,6 +154,20 @@ for (const { kind, Echo, broadcaster } of kinds) {
     assert.deepEqual(got, [notification]);
   });
 
+  story(`${kind}: a user signs in at Laravel's route and is sent an event of their own`, async (t) => {
+    const instance = await visitor(t, { id: 42, info: { name: 'Ana' } });
+    const { pusher } = instance.connector;
+    await connected(pusher);
+    instance.connector.signin();
+    await until(() => pusher.user.serverToUserChannel?.subscribed, 'the user channel');
+    assert.deepEqual(instance.calls.map(({ url }) => url), ['/broadcasting/user-auth']);
+    const got = [];
+    pusher.user.bind('invoice', (event) => got.push(event));
+    await backEnd(server, app).sendToUser('42', 'invoice', { euros: 5 });
+    await until(() => got.length === 1, 'the event');
+    assert.deepEqual(got, [{ euros: 5 }]);
+  });
+
   story(`${kind}: leaving and joining a channel again, as a component that mounts twice does`, async (t) => {
     const instance = await visitor(t, { id: 1 });
     await connected(instance.connector.pusher);

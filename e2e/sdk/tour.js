@@ -1,6 +1,6 @@
 // One client of any pusher-js build, in any of the places where a build runs: a page, a Web Worker, Node. A classic script
 // on purpose, for `importScripts`. It keeps all that the client sees; a story drives it by name.
-globalThis.tour = (Pusher, { key, host, port, origin, user, watch = [] }) => {
+globalThis.tour = (Pusher, { key, host, port, origin, user, watch = [], more = {} }) => {
   const seen = [];
   const note = (where) => (event, data, about) => seen.push({ where, event, data, userId: about?.user_id });
   const pusher = new Pusher(key, {
@@ -12,6 +12,7 @@ globalThis.tour = (Pusher, { key, host, port, origin, user, watch = [] }) => {
     disableStats: true,
     authEndpoint: `${origin}/auth?user=${user}`, // the name that all versions know
     userAuthentication: { endpoint: `${origin}/user-auth?user=${user}&watch=${watch.join(',')}`, transport: 'ajax' },
+    ...more,
   });
   pusher.connection.bind('state_change', ({ current }) => seen.push({ where: 'connection', event: current }));
   pusher.connection.bind('error', (error) => seen.push({ where: 'connection', event: 'error', data: error.data ?? error.error?.data ?? String(error.type) }));
