@@ -12,15 +12,23 @@ use crate::handshake::Handshake;
 use crate::meter::Permit;
 use crate::node::Node;
 use crate::shard::conn::Verdict;
+use crate::transport::Transport;
 
-/// Decides about a socket, and tells the console about a refusal.
+/// Who comes, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visitor<'a> {
+    pub(crate) origin: Option<&'a str>,
+    pub(crate) ip: IpAddr,
+    pub(crate) tls: bool,
+    pub(crate) transport: Transport,
+}
+
+/// Decides about a connection, and tells the console about a refusal.
 pub(crate) async fn decide(
     node: &Node,
     key: &str,
     handshake: Result<&Handshake, &(CloseCode, String)>,
-    origin: Option<&str>,
-    ip: IpAddr,
-    tls: bool,
+    Visitor { origin, ip, tls, transport }: Visitor<'_>,
 ) -> Verdict {
     let sdk = handshake.ok().and_then(|h| h.sdk.as_deref());
     let app = match node.apps().find_by_key(key).await {
@@ -43,6 +51,7 @@ pub(crate) async fn decide(
                 row.ip = Some(mask_ip(ip));
                 row.sdk = sdk.and_then(Row::text);
                 row.origin = origin.and_then(Row::text);
+                row.transport = transport.shown();
                 row.set_key(key);
                 row.details = format!("{} {message}", code.code());
                 row.hint = hint;

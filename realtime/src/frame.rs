@@ -1,4 +1,5 @@
-//! WebSocket frames of the server, encoded once for all who get them: unmasked, unfragmented.
+//! WebSocket frames of the server, encoded once for all who get them: unmasked, unfragmented. And taken apart again for those
+//! who get them by other ways.
 
 use bytes::Bytes;
 
@@ -48,9 +49,69 @@ pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     encode(0x8, &payload)
 }
 
+/// What a frame of ours is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Opcode {
+    Text,
+    Close,
+    Ping,
+    /// Nothing that this module encodes.
+    Other,
+}
+
+/// The frames in a piece that holds whole ones, with their payloads. Only for what was encoded here.
+pub(crate) fn split(frames: &Bytes) -> impl Iterator<Item = (Opcode, &[u8])> {
+    let mut rest = &frames[..];
+    std::iter::from_fn(move || {
+        let (&first, after) = rest.split_first()?;
+        let (&short, after) = after.split_first()?;
+        let (len, after) = match short {
+            126 => {
+                after.split_first_chunk().map(|(n, after)| (usize::from(u16::from_be_bytes(*n)), after))?
+            }
+            127 => after.split_first_chunk().map(|(n, after)| (u64::from_be_bytes(*n) as usize, after))?,
+            n => (usize::from(n), after),
+        };
+        let (payload, after) = after.split_at_checked(len)?;
+        rest = after;
+        let opcode = match first & 0xf {
+            0x1 => Opcode::Text,
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            _ => Opcode::Other,
+        };
+        Some((opcode, payload))
+    })
+}
+
+/// The first frame in a piece.
+pub(crate) fn first(frames: &Bytes) -> (Opcode, &[u8]) {
+    split(frames).next().unwrap_or((Opcode::Other, &[]))
+}
+
+/// Code and reason in the payload of a close frame of ours.
+pub(crate) fn close_parts(payload: &[u8]) -> (u16, &str) {
+    match payload.split_first_chunk() {
+        Some((code, reason)) => (u16::from_be_bytes(*code), std::str::from_utf8(reason).unwrap_or_default()),
+        None => (1_005, ""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn joined_frames_come_apart_again() {
+        for len in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
+            let long = vec![b'x'; len];
+            let joined: Bytes = [text(b"a"), text(&long), ping(), close(4_200, "bye")].concat().into();
+            let parts: Vec<(Opcode, &[u8])> = split(&joined).collect();
+            assert_eq!(parts[..3], [(Opcode::Text, &b"a"[..]), (Opcode::Text, &long), (Opcode::Ping, b"")]);
+            assert_eq!((parts[3].0, close_parts(parts[3].1)), (Opcode::Close, (4_200, "bye")));
+            assert_eq!(split(&joined.slice(..joined.len() - 1)).count(), 3, "a cut frame is none");
+        }
+    }
 
     #[test]
     fn lengths_take_one_three_or_nine_bytes() {

@@ -2,7 +2,7 @@
 //! and no pages.
 //!
 //! One frame's way: [`publish`] (the one door) → broker → [`hub`] (which shards hold the channel; the order of its frames) →
-//! shard (owns its sockets, joins what waits, writes). A socket's way: [`ws`] → handshake → admission → shard.
+//! shard (owns its connections, joins what waits, writes). A client's way: [`ws`] or [`fallback`] → handshake → admission → shard.
 
 mod admission;
 pub mod app;
@@ -12,6 +12,7 @@ mod cache;
 mod clock;
 pub mod console;
 mod counts;
+pub mod fallback;
 mod frame;
 mod handshake;
 pub mod hub;
@@ -23,6 +24,7 @@ mod shard;
 mod subscribe;
 #[cfg(test)]
 mod testing;
+mod transport;
 pub mod unknown_keys;
 pub mod usage;
 mod users;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::apps::{AppSource, Apps, SourceError};
 use crate::broker::{Broker, Local};
 use crate::console::{Kind, run_tap};
+use crate::fallback::session::Sessions;
 use crate::later::{self, Later};
 use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
 use crate::shard::{self};
@@ -40,6 +41,7 @@ struct Inner {
     next_shard: AtomicUsize,
     draining: AtomicBool,
     unknown_keys: UnknownKeys,
+    sessions: Sessions,
     webhooks: Webhooks,
     later: Later,
     sink: Arc<dyn UsageSink>,
@@ -70,6 +72,7 @@ impl Node {
             next_shard: 0.into(),
             draining: false.into(),
             unknown_keys: UnknownKeys::default(),
+            sessions: Sessions::default(),
             webhooks: Webhooks::default(),
             later: Later::default(),
             sink,
@@ -110,6 +113,11 @@ impl Node {
         &self.0.unknown_keys
     }
 
+    /// Clients that come by HTTP.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.0.webhooks
     }
@@ -132,7 +140,7 @@ impl Node {
     }
 
     /// The shard that gets the next connection.
-    pub(crate) fn next_shard(&self) -> &Inbox {
+    pub(crate) fn next_shard(&self) -> &Arc<Inbox> {
         let at = self.0.next_shard.fetch_add(1, Relaxed) % self.0.shards.len();
         &self.0.shards[at]
     }

@@ -15,12 +15,13 @@ use tokio::net::TcpStream;
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::create_response_with_body;
 
-use crate::admission;
+use crate::admission::{self, Visitor};
 use crate::console::Row;
 use crate::handshake;
 use crate::node::Node;
-use crate::shard::conn::{NewConn, Verdict};
+use crate::shard::conn::{Carrier, NewConn, Verdict};
 use crate::shard::inbox::Command;
+use crate::transport::Transport;
 
 /// Sub-protocol that the Swift client offers; selected back when offered, never invented.
 const SUBPROTOCOL: &str = "pusher-channels-protocol-7";
@@ -28,6 +29,12 @@ const SUBPROTOCOL: &str = "pusher-channels-protocol-7";
 /// Request extension: the client's address, set by the accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddr(pub IpAddr);
+
+impl PeerAddr {
+    pub(crate) fn of(request: &Request) -> IpAddr {
+        request.extensions().get::<PeerAddr>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
+    }
+}
 
 /// Request extension: the client came over TLS, set by the accept loop.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +70,9 @@ async fn connect(State(node): State<Node>, Path(key): Path<String>, request: Req
     };
     let of_node = node.clone();
     upgrade(node, request, protocol, sdk, move |about: About| async move {
-        let (origin, ip) = (about.origin.as_deref(), about.ip);
-        admission::decide(&of_node, &key, handshake.as_ref(), origin, ip, about.tls).await
+        let (handshake, origin) = (handshake.as_ref(), about.origin.as_deref());
+        let visitor = Visitor { origin, ip: about.ip, tls: about.tls, transport: Transport::WebSocket };
+        admission::decide(&of_node, &key, handshake, visitor).await
     })
 }
 
@@ -93,7 +101,7 @@ where
     if offered.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|p| p.trim() == SUBPROTOCOL) {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    let ip = request.extensions().get::<PeerAddr>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |p| p.0);
+    let ip = PeerAddr::of(&request);
     let origin =
         request.headers().get(header::ORIGIN).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     let tls = request.extensions().get::<OverTls>().is_some();
@@ -110,8 +118,8 @@ where
         // hyper's read buffer ends here: kept, it would pin 8 KiB for the life of the socket.
         match parts.io.into_inner().into_std() {
             Ok(stream) => node.next_shard().push(Command::Connect(Box::new(NewConn {
-                stream,
-                early: bytes::Bytes::copy_from_slice(&parts.read_buf),
+                carrier: Carrier::Socket { stream, early: bytes::Bytes::copy_from_slice(&parts.read_buf) },
+                transport: Transport::WebSocket,
                 verdict,
                 ip,
                 sdk: sdk.as_deref().and_then(Row::text).map(Into::into),

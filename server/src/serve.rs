@@ -95,6 +95,7 @@ fn routes(node: &Node, db: &Db, dashboard: Dashboard) -> Router {
         .with_state((node.clone(), db.clone()));
     Router::new()
         .merge(realtime::ws::router(node.clone()))
+        .merge(realtime::fallback::router(node.clone()))
         .merge(api::channels::router(node.clone()))
         .merge(api::live::router(api::live::Live { node: node.clone(), db: db.clone() }))
         .merge(health)

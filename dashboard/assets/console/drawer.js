@@ -11,7 +11,7 @@ import { parseJson, tree } from './tree.js';
 const META = [
   ['kind', 'Kind', 'kind'], ['channel', 'Channel', 'channel'], ['event', 'Event', 'event'], ['socket_id', 'Socket', 'socket'],
   ['user_id', 'User', 'user'], ['recipients', 'Recipients', null], ['bytes', 'Size', null], ['status', 'Status', 'status'], ['code', 'Code', 'status'],
-  ['source', 'Source', 'source'], ['key', 'Key', 'key'], ['ip', 'IP address', 'ip'], ['sdk', 'SDK', null], ['origin', 'Origin', null],
+  ['source', 'Source', 'source'], ['key', 'Key', 'key'], ['ip', 'IP address', 'ip'], ['sdk', 'SDK', null], ['origin', 'Origin', null], ['transport', 'Transport', null],
   ['node', 'Node', 'node'], ['seq', 'Sequence', null], ['left_out', 'Left out before it', null],
   ['details', 'Details', null],
 ];

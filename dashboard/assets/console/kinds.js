@@ -7,7 +7,7 @@
  * @typedef {object} Row  One console row, the schema of the live batches, the back-fill and the stream.
  * @property {string} node @property {number} seq @property {number} ts @property {string} kind @property {string} group
  * @property {string} [channel] @property {string} [event] @property {string} [socket_id] @property {string} [user_id]
- * @property {string} [key] @property {string} [source] @property {string} [ip] @property {string} [sdk] @property {string} [origin]
+ * @property {string} [key] @property {string} [source] @property {string} [ip] @property {string} [sdk] @property {string} [origin] @property {string} [transport]
  * @property {number} [bytes] @property {number} [recipients] @property {number} [status] @property {number} [code]
  * @property {string} [details] @property {string} [data] @property {boolean} [truncated]
  * @property {{id: string, title: string, text: string}} [hint]

@@ -178,7 +178,7 @@ function testOf({ field, values }) {
 /** Everything of a row that bare words look at, lower case; made once per row. */
 function haystack(row) {
   if (row.haystack === undefined) {
-    const parts = [row.channel, row.event, kindOf(row.kind).label, row.kind, row.data, row.details, row.socket_id, row.user_id, row.ip, row.sdk, row.origin, row.status, timeOfDay(row.ts)];
+    const parts = [row.channel, row.event, kindOf(row.kind).label, row.kind, row.data, row.details, row.socket_id, row.user_id, row.ip, row.sdk, row.origin, row.transport, row.status, timeOfDay(row.ts)];
     Object.defineProperty(row, 'haystack', { value: parts.filter((part) => part !== undefined).join('\n').toLowerCase(), enumerable: false });
   }
   return row.haystack;

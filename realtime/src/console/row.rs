@@ -191,6 +191,9 @@ pub struct Row {
     pub sdk: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// How the client is connected, where it is not a WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,6 +236,7 @@ impl Row {
             ip: None,
             sdk: None,
             origin: None,
+            transport: None,
             bytes: None,
             recipients: None,
             status: None,

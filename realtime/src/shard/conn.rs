@@ -1,8 +1,8 @@
-//! One socket's state on its shard. An idle connection holds no read buffer, no queue and no task.
+//! One connection's state on its shard, over whichever transport. An idle WebSocket holds no read buffer, no queue and no task.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,8 +14,10 @@ use protocol::socket_id::SocketId;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 use crate::app::App;
+use crate::fallback::outbox::{Outbox, Vitals};
 use crate::hub::ChannelId;
 use crate::meter::Permit;
+use crate::transport::Transport;
 
 /// Bytes waiting for one socket beyond which it is a slow reader and closed: a client a mebibyte behind won't catch up.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 1_024 * 1_024;
@@ -31,12 +33,20 @@ pub(crate) enum Verdict {
     Refuse { code: CloseCode, message: String },
 }
 
-/// A socket on its way from the HTTP server to a shard.
+/// What a new connection's frames travel by.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    /// An upgraded socket, and what the client sent right behind its upgrade request.
+    Socket { stream: std::net::TcpStream, early: Bytes },
+    /// An HTTP session: frames wait in its outbox for the client's receive requests.
+    Http(Arc<Outbox>),
+}
+
+/// A connection on its way from the HTTP server to a shard.
 #[derive(Debug)]
 pub(crate) struct NewConn {
-    pub(crate) stream: std::net::TcpStream,
-    /// What the client sent right behind its upgrade request.
-    pub(crate) early: Bytes,
+    pub(crate) carrier: Carrier,
+    pub(crate) transport: Transport,
     pub(crate) verdict: Verdict,
     pub(crate) ip: IpAddr,
     pub(crate) sdk: Option<Box<str>>,
@@ -97,10 +107,53 @@ impl Session {
     }
 }
 
+/// The shard's side of a WebSocket.
 #[derive(Debug)]
-pub(crate) struct Conn {
+pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
     pub(crate) parser: WebSocketContext,
+    /// The parser met an error and must not be asked again: what still comes is thrown away.
+    pub(crate) deaf: bool,
+    backlog: Option<Box<Backlog>>,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream) -> Socket {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(PARSER_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(64 * 1_024)
+            .max_message_size(Some(INBOUND_MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(INBOUND_MESSAGE_BYTES_MAX));
+        let parser = WebSocketContext::new(Role::Server, Some(config));
+        Socket { stream, parser, deaf: false, backlog: None }
+    }
+}
+
+/// The shard's end of an HTTP session. However the connection goes, the client's requests are told.
+#[derive(Debug)]
+pub(crate) struct HttpLink(pub(crate) Arc<Outbox>);
+
+impl Drop for HttpLink {
+    fn drop(&mut self) {
+        self.0.end(1_011, "internal error"); // does nothing if it ended before
+    }
+}
+
+/// Where a connection's frames go to.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are sockets, and a box would cost each of them a look-up"
+)]
+pub(crate) enum Link {
+    Socket(Socket),
+    Http(HttpLink),
+}
+
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) link: Link,
     pub(crate) session: Option<Session>,
     /// Tells this connection from another one in the same slot.
     pub(crate) generation: u32,
@@ -111,9 +164,7 @@ pub(crate) struct Conn {
     /// We said good-bye; at this second the socket is dropped whatever the peer does.
     pub(crate) closing_until: Option<u32>,
     pub(crate) protocol: u8,
-    /// The parser met an error and must not be asked again: what still comes is thrown away.
-    pub(crate) deaf: bool,
-    backlog: Option<Box<Backlog>>,
+    pub(crate) transport: Transport,
 }
 
 #[derive(Debug, Default)]
@@ -136,35 +187,31 @@ pub(crate) enum Sent {
 }
 
 impl Conn {
-    pub(crate) fn new(stream: TcpStream, generation: u32, now: u32, protocol: u8) -> Conn {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(PARSER_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(64 * 1_024)
-            .max_message_size(Some(INBOUND_MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(INBOUND_MESSAGE_BYTES_MAX));
+    pub(crate) fn new(link: Link, generation: u32, now: u32, protocol: u8, transport: Transport) -> Conn {
         Conn {
-            stream,
-            parser: WebSocketContext::new(Role::Server, Some(config)),
+            link,
             session: None,
             generation,
             last_seen: now,
             pinged: None,
             closing_until: None,
             protocol,
-            deaf: false,
-            backlog: None,
+            transport,
         }
     }
 
     /// Sends bytes that many sockets may share: `bytes` is copied by reference only if the kernel doesn't take all of it.
     pub(crate) fn send(&mut self, bytes: &Bytes, from: usize, now: u32) -> Sent {
-        if let Some(backlog) = &mut self.backlog {
+        let socket = match &mut self.link {
+            Link::Socket(socket) => socket,
+            Link::Http(http) => return http.0.push(bytes.slice(from..)),
+        };
+        if let Some(backlog) = &mut socket.backlog {
             backlog.bytes += bytes.len() - from;
             backlog.frames.push_back(bytes.slice(from..));
             return if backlog.bytes > BACKLOG_BYTES_MAX { Sent::TooSlow } else { Sent::Ok };
         }
-        let taken = match write(&mut self.stream, &bytes[from..]) {
+        let taken = match write(&mut socket.stream, &bytes[from..]) {
             Ok(taken) => taken,
             Err(_) => return Sent::Gone,
         };
@@ -173,18 +220,19 @@ impl Conn {
         }
         let rest = bytes.slice(from + taken..);
         let backlog = Backlog { bytes: rest.len(), frames: [rest].into(), since: now };
-        self.backlog = Some(Box::new(backlog));
+        socket.backlog = Some(Box::new(backlog));
         Sent::Backlogged
     }
 
     /// Writes what waited, as far as the kernel takes it.
     pub(crate) fn flush(&mut self, now: u32) -> Sent {
-        let Some(backlog) = &mut self.backlog else { return Sent::Ok };
+        let Link::Socket(socket) = &mut self.link else { return Sent::Ok };
+        let Some(backlog) = &mut socket.backlog else { return Sent::Ok };
         while !backlog.frames.is_empty() {
             let mut slices = [io::IoSlice::new(&[]); 32];
             let count =
                 backlog.frames.iter().zip(slices.iter_mut()).map(|(f, s)| *s = io::IoSlice::new(f)).count();
-            let mut taken = match self.stream.write_vectored(&slices[..count]) {
+            let mut taken = match socket.stream.write_vectored(&slices[..count]) {
                 Ok(0) => return Sent::Gone,
                 Ok(taken) => taken,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Sent::Backlogged,
@@ -202,13 +250,38 @@ impl Conn {
                 }
             }
         }
-        self.backlog = None;
+        socket.backlog = None;
         Sent::Ok
     }
 
-    /// Bytes that wait and since which second nothing moved.
-    pub(crate) fn stalled_since(&self) -> Option<(usize, u32)> {
-        self.backlog.as_ref().map(|b| (b.bytes, b.since))
+    /// The second since which nothing moved of what waits.
+    pub(crate) fn stalled_since(&self) -> Option<u32> {
+        match &self.link {
+            Link::Socket(socket) => socket.backlog.as_ref().map(|b| b.since),
+            Link::Http(http) => http.0.stalled_since(),
+        }
+    }
+
+    /// Takes note of what an HTTP client did since the last look. `true`: it has been away too long and is gone.
+    pub(crate) fn is_lost(&mut self, now: u32) -> bool {
+        let Link::Http(http) = &self.link else { return false };
+        match http.0.look(now) {
+            Vitals::Seen => {
+                self.last_seen = now;
+                self.pinged = None;
+                false
+            }
+            Vitals::Silent => false,
+            Vitals::Lost => true,
+        }
+    }
+
+    /// Nothing more is written to the peer, nor read from it.
+    pub(crate) fn shut(&mut self) {
+        if let Link::Socket(socket) = &mut self.link {
+            socket.deaf = true;
+            let _ = socket.stream.shutdown(Shutdown::Write);
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::close::CloseCode;
 use protocol::socket_id::SocketId;
+use tokio::sync::oneshot;
 
 use super::conn::NewConn;
+use crate::fallback::outbox::Outbox;
 use crate::hub::ChannelId;
 
 /// Bytes of frames (and 256 per command) waiting for one shard beyond which publishes are held back.
@@ -34,6 +36,15 @@ pub(crate) struct Place {
     pub(crate) generation: u32,
 }
 
+/// What came in the body of an HTTP client's send.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Messages(Vec<String>),
+    /// Not an array of strings.
+    Unreadable,
+    TooLarge,
+}
+
 /// All that others may ask of a shard.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -44,6 +55,12 @@ pub(crate) enum Command {
     Send(Place, Bytes),
     /// Close one connection.
     Close(Place, u16, Arc<str>),
+    /// What an HTTP client sent; who sent it is told by `done` when the shard is through with it.
+    Receive {
+        from: Arc<Outbox>,
+        received: Received,
+        done: oneshot::Sender<()>,
+    },
     /// Close all sockets of an app.
     CloseApp(u64, CloseCode, Arc<str>),
     /// Close everything with 4200, spread over this time.
@@ -65,6 +82,9 @@ fn weight(command: &Command) -> usize {
     match command {
         Command::Deliver(deliver) => COMMAND_BYTES + deliver.frame.len(),
         Command::Send(_, frame) => COMMAND_BYTES + frame.len(),
+        Command::Receive { received: Received::Messages(messages), .. } => {
+            COMMAND_BYTES + messages.iter().map(String::len).sum::<usize>()
+        }
         _ => COMMAND_BYTES,
     }
 }

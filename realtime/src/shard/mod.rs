@@ -7,6 +7,7 @@
 pub(crate) mod conn;
 mod dispatch;
 pub(crate) mod inbox;
+mod over_http;
 mod receive;
 mod round;
 mod sign_in;
@@ -25,7 +26,7 @@ use protocol::server_message;
 use protocol::socket_id::SocketId;
 use slab::Slab;
 
-use self::conn::{Conn, NewConn, Sent, Session, Verdict};
+use self::conn::{Carrier, Conn, HttpLink, Link, NewConn, Sent, Session, Socket, Verdict};
 use self::inbox::{Command, Inbox, Place};
 use self::round::LocalChannel;
 use crate::console::{Kind, Row, Source, mask_ip};
@@ -197,6 +198,10 @@ impl Shard {
                     self.guarded(index, |shard, index| shard.close(index, code, &reason));
                 }
             }
+            Command::Receive { from, received, done } => {
+                self.receive_http(&from, &received);
+                let _ = done.send(());
+            }
             Command::CloseApp(id, code, reason) => {
                 let of_app = |c: &Conn| c.session.as_ref().is_some_and(|s| s.app.id() == id);
                 let indexes: Vec<usize> =
@@ -218,17 +223,27 @@ impl Shard {
     }
 
     fn connect(&mut self, new: NewConn) {
-        let NewConn { stream, early, verdict, ip, sdk, origin, protocol } = new;
-        let mut stream = mio::net::TcpStream::from_std(stream);
+        let NewConn { carrier, transport, verdict, ip, sdk, origin, protocol } = new;
         let entry = self.conns.vacant_entry();
         let index = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, Token(index), interest) {
-            tracing::warn!(%error, "a socket can't be watched; it is closed");
-            return;
-        }
         self.generation = self.generation.wrapping_add(1);
-        let conn = entry.insert(Conn::new(stream, self.generation, self.now, protocol));
+        let (link, early) = match carrier {
+            Carrier::Socket { stream, early } => {
+                let mut stream = mio::net::TcpStream::from_std(stream);
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                if let Err(error) = self.poll.registry().register(&mut stream, Token(index), interest) {
+                    tracing::warn!(%error, "a socket can't be watched; it is closed");
+                    return;
+                }
+                (Link::Socket(Socket::new(stream)), early)
+            }
+            Carrier::Http(outbox) => {
+                let generation = self.generation;
+                outbox.settle(Place { shard: self.id, index: index as u32, generation });
+                (Link::Http(HttpLink(outbox)), Bytes::new())
+            }
+        };
+        let conn = entry.insert(Conn::new(link, self.generation, self.now, protocol, transport));
         let (app, permit, key) = match verdict {
             Verdict::Admit { app, permit, key } => (app, permit, key),
             Verdict::Refuse { code, message } => return self.close(index, code.code(), &message),
@@ -244,7 +259,13 @@ impl Shard {
             row.set_key(&key);
             row.sdk = sdk.as_deref().and_then(Row::text);
             row.origin = origin.as_deref().and_then(Row::text);
-            let parts = [row.sdk.clone(), row.ip.clone().map(|ip| format!("from {ip}")), row.origin.clone()];
+            row.transport = transport.shown();
+            let parts = [
+                row.sdk.clone(),
+                row.transport.map(|name| format!("over {name}")),
+                row.ip.clone().map(|ip| format!("from {ip}")),
+                row.origin.clone(),
+            ];
             row.details = parts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
         });
         if !early.is_empty() {
@@ -363,8 +384,11 @@ impl Shard {
     fn end(&mut self, index: usize, code: Option<u16>, reason: &str) {
         self.leave_all(index, code, reason);
         if let Some(mut conn) = self.conns.try_remove(index) {
-            // Closing the descriptor ends the watch as well.
-            let _ = self.poll.registry().deregister(&mut conn.stream);
+            match &mut conn.link {
+                // Closing the descriptor ends the watch as well.
+                Link::Socket(socket) => drop(self.poll.registry().deregister(&mut socket.stream)),
+                Link::Http(http) => http.0.end(code.unwrap_or(1_000), reason),
+            }
         }
     }
 
@@ -373,6 +397,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index) else { return };
         let Some(session) = &mut conn.session else { return };
         let (app, socket_id, opened) = (session.app.clone(), session.socket_id, session.opened);
+        let transport = conn.transport.shown();
         let count = session.subscriptions.len();
         while let Some(last) =
             self.conns[index].session.as_ref().and_then(|s| s.subscriptions.len().checked_sub(1))
@@ -385,6 +410,7 @@ impl Shard {
             row.socket_id = Some(socket_id.to_string());
             row.source = Some(Source::Ws);
             row.code = code;
+            row.transport = transport;
             let seconds = opened.elapsed().as_secs_f64();
             let code = code.map(|c| format!(" {c}")).unwrap_or_default();
             row.details = format!("lifetime {seconds:.1} s · {reason}{code} · was on {count} channels");

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use tungstenite::{Error, Message};
 
 use super::Shard;
+use super::conn::{Link, Socket};
 use crate::frame;
 
 /// Reads of one socket in one turn.
 const READS_PER_TURN: usize = 8;
+pub(super) const TOO_LARGE: &str = "message too large: at most 32 KiB";
 
 /// The parser's view of a socket: bytes that are here, and a place for its control frames.
 struct Memory<'a> {
@@ -47,12 +49,13 @@ impl Shard {
                 break;
             }
             reads += 1;
-            match conn.stream.read(&mut scratch) {
+            let Link::Socket(Socket { stream, deaf, .. }) = &mut conn.link else { break };
+            match stream.read(&mut scratch) {
                 Ok(0) => {
                     self.end(index, Some(1_006), "connection lost");
                     break;
                 }
-                Ok(_) if conn.deaf => {}
+                Ok(_) if *deaf => {}
                 Ok(n) => {
                     self.feed(index, &scratch[..n]);
                     if n < scratch.len() && !to_the_end {
@@ -76,9 +79,10 @@ impl Shard {
         let mut peer_closed = None;
         loop {
             let Some(conn) = self.conns.get_mut(index) else { return };
+            let Link::Socket(socket) = &mut conn.link else { return };
             conn.last_seen = self.now;
             conn.pinged = None;
-            let result = conn.parser.read(&mut memory);
+            let result = socket.parser.read(&mut memory);
             let closing = conn.closing_until.is_some();
             if !memory.output.is_empty() && !closing {
                 let control = Bytes::from(std::mem::take(&mut memory.output));
@@ -103,7 +107,7 @@ impl Shard {
                 }
                 Err(error) => {
                     let (code, reason) = match error {
-                        Error::Capacity(_) => (1_009, "message too large: at most 32 KiB"),
+                        Error::Capacity(_) => (1_009, TOO_LARGE),
                         Error::Utf8(_) => (1_007, "text is not UTF-8"),
                         _ => (1_002, "WebSocket protocol error"),
                     };

@@ -1,7 +1,6 @@
 //! What happens by the clock, once a second: pings to the silent, an end to the dead, the slow and the closing; and the
 //! drain.
 
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use protocol::close::CloseCode;
@@ -30,25 +29,29 @@ impl Shard {
         self.swept = self.now;
         let now = self.now;
         let mut due = Vec::new();
-        for (index, conn) in &self.conns {
-            let stalled = conn.stalled_since().is_some_and(|(_, since)| now - since >= STALLED_SECONDS_MAX);
+        for (index, conn) in &mut self.conns {
+            let lost = conn.is_lost(now);
+            let stalled = conn.stalled_since().is_some_and(|since| now - since >= STALLED_SECONDS_MAX);
             let silent = now - conn.last_seen >= ACTIVITY_TIMEOUT_SECONDS;
             let unanswered = conn.pinged.is_some_and(|at| now - at >= PONG_TIMEOUT_SECONDS);
             let over = conn.closing_until.is_some_and(|at| now >= at);
             let unauthorized = conn.session.as_ref().and_then(|s| s.authorize_by).is_some_and(|by| now >= by);
-            if stalled
+            if lost
+                || stalled
                 || unauthorized
                 || over
                 || unanswered
                 || silent && conn.pinged.is_none() && conn.closing_until.is_none()
             {
-                due.push((index, over, stalled, unanswered, unauthorized));
+                due.push((index, over, lost, stalled, unanswered, unauthorized));
             }
         }
-        for (index, over, stalled, unanswered, unauthorized) in due {
+        for (index, over, lost, stalled, unanswered, unauthorized) in due {
             self.guarded(index, |shard, index| {
                 if over {
                     shard.end(index, None, "closed");
+                } else if lost {
+                    shard.end(index, Some(1_006), "connection lost");
                 } else if stalled {
                     shard.end(
                         index,
@@ -72,8 +75,7 @@ impl Shard {
     pub(super) fn end_gently(&mut self, index: usize) {
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.closing_until = Some(self.now + CLOSE_SECONDS);
-        conn.deaf = true;
-        let _ = conn.stream.shutdown(Shutdown::Write);
+        conn.shut();
     }
 
     pub(super) fn begin_drain(&mut self, over: Duration) {
@@ -114,8 +116,9 @@ mod tests {
     use crate::app::{AppSnapshot, Features};
     use crate::meter::Permit;
     use crate::shard::Starter;
-    use crate::shard::conn::{NewConn, Verdict};
+    use crate::shard::conn::{Carrier, NewConn, Verdict};
     use crate::testing::node_with;
+    use crate::transport::Transport;
 
     /// A shard whose clock the test moves, and the other end of its one socket.
     async fn shard_with_a_socket() -> (Shard, std::net::TcpStream) {
@@ -132,8 +135,8 @@ mod tests {
         let waits = app.snapshot().features.authorized_connections;
         let permit = if waits { Permit::unauthorized(&app).unwrap() } else { Permit::take(&app).unwrap() };
         shard.connect(NewConn {
-            stream,
-            early: bytes::Bytes::new(),
+            carrier: Carrier::Socket { stream, early: bytes::Bytes::new() },
+            transport: Transport::WebSocket,
             verdict: Verdict::Admit { app, permit, key: "key".into() },
             ip: std::net::Ipv4Addr::LOCALHOST.into(),
             sdk: None,
