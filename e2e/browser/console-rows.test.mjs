@@ -44,7 +44,8 @@ story('every kind of row is on screen within 300 ms of what caused it', async (t
     took[kind] = Math.round(shown - began);
   }
 
-  const ana = client(t, server, app, { user: { id: 'ana', info: { name: 'Ana' } } });
+  const userAuthentication = { customHandler: ({ socketId }, done) => done(null, backEnd(server, app).authenticateUser(socketId, { id: 'ana' })) };
+  const ana = client(t, server, app, { user: { id: 'ana', info: { name: 'Ana' } }, options: { userAuthentication } });
   const ben = client(t, server, app, { user: { id: 'ben' } });
   await shows('connection', () => connected(ana));
   await shows('subscribed', () => subscribed(ana, 'private-chat'));
@@ -53,6 +54,8 @@ story('every kind of row is on screen within 300 ms of what caused it', async (t
   const chat = ana.channel('private-chat');
   await shows('api_message', () => backEnd(server, app).trigger('private-chat', 'App\\Events\\Said', { text: 'hi' }));
   await shows('client_event', () => chat.trigger('client-typing', { who: 'ana' }));
+  await shows('cache_miss', () => subscribed(ana, 'cache-prices'), 'cache-prices');
+  await shows('signed_in', () => ana.signin());
   await shows('client_error', () => ana.send_event('client-typing', {}, 'never-joined'));
   await shows('subscription_denied', async () => {
     const stranger = client(t, server, { ...app, secret: 'wrong' });
