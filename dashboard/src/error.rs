@@ -22,6 +22,8 @@ pub enum PageError {
     NotFound,
     /// No such app in this account.
     AppNotFound,
+    /// No such error code to explain.
+    CodeNotFound,
     /// Nobody is signed in; `next` is where to go afterwards.
     SignedOut {
         /// A path of the dashboard, or nothing.
@@ -58,6 +60,12 @@ impl PageError {
                 "not_found",
                 "App not found",
                 "This workspace has no app with that number. It may have been deleted.",
+            ),
+            PageError::CodeNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "No such code",
+                "This server never answers with that code.",
             ),
             PageError::SignedOut { .. } => (
                 StatusCode::UNAUTHORIZED,
@@ -128,7 +136,8 @@ struct ErrorPage {
     status: u16,
     title: &'static str,
     text: &'static str,
-    app: bool,
+    /// Where to go on: address and words.
+    onward: (&'static str, &'static str),
 }
 
 impl IntoResponse for PageError {
@@ -137,8 +146,12 @@ impl IntoResponse for PageError {
         let mut response = match &self {
             PageError::SignedOut { next } => Redirect::to(&page::login_path(next.as_deref())).into_response(),
             _ => {
-                let page =
-                    ErrorPage { status: status.as_u16(), title, text, app: self == PageError::AppNotFound };
+                let onward = match &self {
+                    PageError::AppNotFound => ("/dash", "All apps"),
+                    PageError::CodeNotFound => ("/e/", "All error codes"),
+                    _ => ("/dash", "Go to the dashboard"),
+                };
+                let page = ErrorPage { status: status.as_u16(), title, text, onward };
                 match page.render() {
                     Ok(html) => (status, axum::response::Html(html)).into_response(),
                     Err(_) => (status, text).into_response(),

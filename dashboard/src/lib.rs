@@ -8,6 +8,7 @@ pub mod client;
 mod console_auth;
 pub mod csrf;
 pub mod error;
+mod errors_index;
 mod event_creator;
 mod headers;
 mod origins;
@@ -31,7 +32,7 @@ pub use state::{AppUsage, Dashboard, DashboardConfig, Live, SignUpMode};
 /// The largest form or JSON body that a page takes, in bytes.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// All pages: `/ /signup /login /logout /setup /dash/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
+/// All pages: `/ /signup /login /logout /setup /dash/** /e/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
 /// can be merged with other routers; [`not_found`] is the page for those.
 pub fn router(dashboard: Dashboard) -> Router {
     let before_sign_in = Router::new()
@@ -56,6 +57,7 @@ pub fn router(dashboard: Dashboard) -> Router {
     Router::new()
         .merge(before_sign_in)
         .merge(signed_in)
+        .merge(pages::errors::routes())
         .merge(assets::routes())
         .route("/dash/{*rest}", axum::routing::any(async || error::PageError::NotFound))
         .method_not_allowed_fallback(async || error::PageError::MethodNotAllowed)

@@ -29,10 +29,9 @@ async function bustle(t) {
   await backEnd(server, { ...app, secret: 'wrong' }).trigger('orders', 'shipped', {}).catch(() => {});
 }
 
-/** All addresses of this server below `/dash` that links lead to, seen as the owner. */
-async function addresses() {
+/** All addresses of this server below `root` that links lead to, from `waiting` on, seen as the owner. */
+async function addresses(root, waiting) {
   const found = new Set();
-  const waiting = ['/dash', '/dash/apps/new'];
   while (waiting.length > 0) {
     const target = waiting.shift();
     if (found.has(target)) continue;
@@ -41,13 +40,13 @@ async function addresses() {
     found.add(target);
     for (const [, , link] of page.text.matchAll(/<a\b[^>]*\shref=("|')(.*?)\1/g)) {
       const url = new URL(link, new URL(target, server.url));
-      if (url.origin === server.url && url.pathname.startsWith('/dash')) waiting.push(url.pathname);
+      if (url.origin === server.url && url.pathname.startsWith(root)) waiting.push(url.pathname);
     }
   }
   return [...found];
 }
-const inside = await addresses();
-const outside = ['/login', '/signup', '/no-such-page', '/login/link?token=spent'];
+const inside = await addresses('/dash', ['/dash', '/dash/apps/new']);
+const outside = ['/login', '/signup', '/no-such-page', '/login/link?token=spent', '/e/4002', ...(await addresses('/e/', ['/e/']))];
 
 /** Visits each page in the given setting and hands it to `look`. */
 async function everyPage(t, options, look) {
@@ -68,9 +67,9 @@ async function everyPage(t, options, look) {
 story('no page has anything to complain about in the browser’s console', async (t) => {
   const pages = await everyPage(t, { viewport: WIDE }, async () => {});
   t.diagnostic(`${inside.length + outside.length + 1} pages: ${[...outside, ...inside].join(' ')}`);
-  const complaints = pages.flatMap((page) => page.complaints).filter((text) => !/status of 404 .*(no-such-page|999999|spent)/.test(text));
+  const complaints = pages.flatMap((page) => page.complaints).filter((text) => !/status of 404 .*(no-such-page|999999|spent|4002)/.test(text));
   // A page that is an error answer is itself a failed load in the eyes of the browser.
-  const own = complaints.filter((text) => !/Failed to load resource: the server responded with a status of 4\d\d/.test(text) || !/(no-such-page|999999|spent)\)$/.test(text));
+  const own = complaints.filter((text) => !/Failed to load resource: the server responded with a status of 4\d\d/.test(text) || !/(no-such-page|999999|spent|4002)\)$/.test(text));
   assert.deepEqual(own, []);
 });
 

@@ -1,4 +1,5 @@
 /** The drawer beside the table: one row in full. Payloads are text, whatever they contain. */
+import { explanation } from './codes.js';
 import { button, copyButton, el } from './dom.js';
 import { hintBox } from './hints.js';
 import { kindOf } from './kinds.js';
@@ -100,6 +101,8 @@ export class Drawer {
       const value = row[field];
       if (value === undefined || value === null) continue;
       const shown = el('dd', {}, el('span', {}, field === 'bytes' ? `${size(value)} (${value})` : visible(value, { multiline: field === 'details' })));
+      const page = field === 'code' || field === 'status' ? explanation(row, field) : undefined;
+      if (page) shown.append(el('a', { href: page, target: '_blank', rel: 'noopener', 'data-test': 'explain' }, 'what it means'));
       if (query) {
         shown.append(el('span', { class: 'row-filter' },
           button('only', 'link', () => this.#on.filter(query, String(value), false), { title: 'Show only rows like this' }),

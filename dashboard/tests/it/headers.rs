@@ -65,7 +65,7 @@ async fn every_answer_is_locked_down() {
         check(&ana.get(path).await, path);
     }
     let mut nobody = site.browser();
-    for path in ["/login", "/signup", "/login/link?token=x", "/dash"] {
+    for path in ["/login", "/signup", "/login/link?token=x", "/dash", "/e", "/e/", "/e/4001", "/e/9"] {
         check(&nobody.get(path).await, path);
     }
     check(&nobody.post("/login", &[]).await, "403");

@@ -4,6 +4,7 @@ mod accounts;
 mod apps;
 mod console;
 mod csrf;
+mod errors;
 mod headers;
 mod keys;
 mod support;

@@ -5,6 +5,7 @@ import { rowElement } from '../../assets/console/rows.js';
 import { jsString, phpString, snippets } from '../../assets/console/snippets.js';
 import { Flood, HELD_MAX, ROWS_MAX, Store } from '../../assets/console/store.js';
 import { visible } from '../../assets/console/text.js';
+import { explanation } from '../../assets/console/codes.js';
 import { KINDS } from '../../assets/console/kinds.js';
 import { frequent } from '../../assets/console/frequent.js';
 import { fakeDocument } from './dom.mjs';
@@ -97,4 +98,12 @@ test('reproducing code quotes hostile values for its language', () => {
   const app = { appId: '1001', appKey: 'k', host: 'h', port: 1, secure: false };
   assert.deepEqual(snippets({ ...base, channel: 'c', event: 'e', data: '{"a":1}' }, app).map(({ title }) => title), ['Node', 'PHP', 'pusher-js (receive)']);
   assert.deepEqual(snippets({ ...base, kind: 'connection' }, app), []);
+});
+
+test('a code leads to its explanation, unless it is one of the customer’s own server', () => {
+  assert.equal(explanation({ kind: 'connection_refused', code: 4001 }, 'code'), '/e/4001');
+  assert.equal(explanation({ kind: 'api_error', status: 401 }, 'status'), '/e/401');
+  assert.equal(explanation({ kind: 'webhook_failed', status: 404 }, 'status'), undefined);
+  assert.equal(explanation({ kind: 'api_message', status: 200 }, 'status'), undefined);
+  assert.equal(explanation({ kind: 'disconnection', code: 1001 }, 'code'), undefined);
 });
