@@ -151,6 +151,46 @@ story('4301: too many client events are refused in band, and the socket survives
   assert.equal(other.all('pusher:error').length, 0);
 });
 
+// ---- edges
+
+story('a channel name may have 200 characters of its alphabet, and no other', async (t) => {
+  const raw = await connect(t, plain);
+  await raw.subscribe(`a-zA-Z0_=@,.;${'x'.repeat(200 - 13)}`);
+  for (const [n, channel] of ['x'.repeat(201), 'a b', 'a/b', 'a:b', 'ünï', '#mine', ''].entries()) {
+    raw.send({ event: 'pusher:subscribe', data: { channel } });
+    await raw.message('pusher:error', { nth: n + 1 });
+  }
+  await raw.alive();
+  assert.equal(raw.all('pusher_internal:subscription_succeeded').length, 1);
+});
+
+story('a client event may have 10,240 bytes of data, and one more is refused in band', async (t) => {
+  const [from, to] = [await connect(t), await connect(t)];
+  for (const raw of [from, to]) await raw.join(app, 'private-size');
+  from.send({ event: 'client-fits', channel: 'private-size', data: 'x'.repeat(10_240) });
+  assert.equal((await to.message('client-fits')).data.length, 10_240);
+  // The limit is one of bytes; and what is no string counts as the text that it becomes.
+  for (const [n, data] of ['x'.repeat(10_241), 'é'.repeat(5_121), ['x'.repeat(10_237)]].entries()) {
+    from.send({ event: 'client-large', channel: 'private-size', data });
+    const error = await from.message('pusher:error', { nth: n + 1 });
+    assert.equal(error.data.code, null);
+    assert.match(error.data.message, /10[,. ]?240/);
+  }
+  await from.alive();
+  assert.deepEqual(to.all('client-large'), []);
+});
+
+story('a connection may have 4,096 subscriptions, and is told when it wants more', async (t) => {
+  const raw = await connect(t, plain);
+  for (let n = 0; n < 4_096; n += 1) raw.send({ event: 'pusher:subscribe', data: { channel: `c-${n}` } });
+  raw.send({ event: 'pusher:subscribe', data: { channel: 'one-too-many' } });
+  const refused = await raw.message('pusher:subscription_error', { deadlineMs: 20_000 });
+  assert.equal(refused.channel, 'one-too-many');
+  assert.match(refused.data.error, /4[,. ]?096/);
+  raw.send({ event: 'pusher:unsubscribe', data: { channel: 'c-7' } });
+  await raw.subscribe('one-too-many');
+});
+
 // ---- order
 
 story('a newcomer gets the success, then the cached event or the miss, then the count, then what follows', async (t) => {
