@@ -1,7 +1,9 @@
 // docs/PROTOCOL.md quotes the tests that prove it: each quoted name must be the name of a test in the file named before it.
+// And the pages of errors that it links to must be there.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { startServer, story } from './harness.mjs';
 
 const ROOT = new URL('../../', import.meta.url);
 const read = (path) => readFileSync(new URL(path, ROOT), 'utf8');
@@ -37,4 +39,16 @@ test('a name that is no test would be noticed', () => {
   assert.equal(hasTest('e2e/sdk/frames.test.mjs', 'no such story'), false);
   assert.equal(hasTest('protocol/src/signature.rs', 'no_such_test'), false);
   assert.equal(hasTest('e2e/sdk/tour.mjs', 'any build at all: subscribers are told how many they are'), true);
+});
+
+story('every page of an error that docs/PROTOCOL.md links to is there, and says the code', async (t) => {
+  const server = await startServer();
+  t.after(() => server.stop());
+  const links = [...new Set([...read('docs/PROTOCOL.md').matchAll(/\]\((\/e\/\w+)\)/g)].map(([, link]) => link))];
+  assert.ok(links.length >= 14, links.join());
+  for (const link of links) {
+    const answer = await fetch(`${server.url}${link}`);
+    assert.equal(answer.status, 200, link);
+    assert.ok((await answer.text()).includes(link.split('/').at(-1)), link);
+  }
 });

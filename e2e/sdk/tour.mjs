@@ -47,11 +47,13 @@ class Guest {
 export function tour(build, { server, app, open, files, encrypted }) {
   const guests = async (t, ...people) => {
     const site = await customer(t, server, app, { files });
-    const all = [];
-    for (const [user, watchlist] of people.map((one) => [one].flat())) {
-      const options = { key: app.key, host: server.host, port: server.port, origin: site.origin, user, watch: watchlist?.split(',') };
-      all.push(new Guest(await open(t, options), user));
-    }
+    const all = await Promise.all(
+      people.map(async (person) => {
+        const [user, watchlist] = [person].flat();
+        const options = { key: app.key, host: server.host, port: server.port, origin: site.origin, user, watch: watchlist?.split(',') };
+        return new Guest(await open(t, options), user);
+      }),
+    );
     for (const one of all) assert.match(await one.connected(), /^\d+\.\d+$/);
     return { sdk: site.sdk, all };
   };
