@@ -93,6 +93,10 @@ where
     F: FnOnce(About) -> V + Send + 'static,
     V: Future<Output = Verdict> + Send,
 {
+    if has_body(request.headers()) {
+        let text = "A WebSocket upgrade has no body\n";
+        return (StatusCode::BAD_REQUEST, [(header::CONNECTION, "close")], text).into_response();
+    }
     let mut response = match create_response_with_body(&request.as_ref_parts(), Body::empty) {
         Ok(response) => response,
         Err(error) => return not_a_websocket(&error),
@@ -130,6 +134,12 @@ where
         }
     });
     response
+}
+
+/// Behind a body nobody could say where the frames begin, and a proxy may see another request there.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
 }
 
 fn not_a_websocket(error: &tungstenite::Error) -> Response {
