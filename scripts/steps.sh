@@ -21,16 +21,17 @@ steps_unit() {
 
 # The binary under test: of the dev profile, because the tests have built nearly all of it already.
 build_binary() {
-    cargo build --package fanfare --bin fanfare --quiet || return 1
+    cargo build --package fanfare --bin fanfare --example ws-echo --quiet || return 1
     local folder
     folder=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
     # A copy, so that a build beside the run does not change the program under test.
     cp "$folder/debug/fanfare" "$logs/fanfare"
-    export FANFARE_BIN="$logs/fanfare"
+    cp "$folder/debug/examples/ws-echo" "$logs/ws-echo"
+    export FANFARE_BIN="${FANFARE_BIN:-$logs/fanfare}" FANFARE_ECHO_BIN="$logs/ws-echo"
 }
 
 steps_e2e() {
-    if [ -z "${FANFARE_BIN:-}" ]; then
+    if [ -z "${FANFARE_BIN:-}" ] || [ -z "${FANFARE_ECHO_BIN:-}" ]; then
         # Not in a `step`: that would lose the exported name of the binary in its pipe.
         say 'binary'
         local start=$SECONDS
@@ -44,5 +45,6 @@ steps_e2e() {
     fi
     # A refused pusher-js keeps a timer for half a minute; nothing waits for it once the stories are told.
     step 'sdk tests' node node --test --test-force-exit --test-reporter=spec --test-concurrency="$NODE_TEST_CONCURRENCY" e2e/sdk/*.test.mjs
+    step 'websocket conformance' node node --test --test-reporter=spec e2e/websocket/*.test.mjs
     step 'browser tests' node node --test --test-force-exit --test-reporter=spec --test-concurrency="$NODE_TEST_CONCURRENCY" e2e/browser/*.test.mjs
 }

@@ -1,4 +1,4 @@
-// RFC 6455 at our own door, case by case where the conformance suite (scripts/conformance.sh) does not reach: handshakes (H1
+// RFC 6455 at our own door, case by case where the conformance suite (../websocket) does not reach: handshakes (H1
 // to H9), and frames that lie, flood or break off (F1 to F12). A few of these are told in raw.test.mjs as well.
 import { after } from 'node:test';
 import assert from 'node:assert/strict';

@@ -26,6 +26,11 @@ pub(crate) fn text(payload: &[u8]) -> Bytes {
     encode(0x1, payload)
 }
 
+/// A binary frame. No client of the protocol gets one.
+pub(crate) fn binary(payload: &[u8]) -> Bytes {
+    encode(0x2, payload)
+}
+
 /// The payload of one whole frame that this module encoded.
 pub(crate) fn payload(frame: &[u8]) -> Option<&[u8]> {
     let head = match frame.get(1)? {

@@ -1,8 +1,8 @@
 //! The handles that one process shares: apps, shards, broker. Starting and ending it. No verbs here.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::apps::{AppSource, Apps, SourceError};
@@ -46,6 +46,7 @@ struct Inner {
     later: Later,
     sink: Arc<dyn UsageSink>,
     flushing: tokio::sync::Mutex<()>,
+    echo: OnceLock<usize>,
 }
 
 impl std::fmt::Debug for Node {
@@ -77,6 +78,7 @@ impl Node {
             later: Later::default(),
             sink,
             flushing: tokio::sync::Mutex::default(),
+            echo: OnceLock::new(),
         }));
         for (id, starter) in starters.into_iter().enumerate() {
             starter.spawn(id as u16, node.clone())?;
@@ -129,6 +131,16 @@ impl Node {
     /// Is the node going away?
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Relaxed)
+    }
+
+    /// For tests of conformance to RFC 6455: every socket from now on gets its messages back, up to this size, and nothing
+    /// else. All that lies around the messages is what it always is.
+    pub fn echo_all(&self, message_bytes_max: usize) {
+        let _ = self.0.echo.set(message_bytes_max);
+    }
+
+    pub(crate) fn echoes(&self) -> Option<usize> {
+        self.0.echo.get().copied()
     }
 
     pub(crate) fn broker(&self) -> &dyn Broker {

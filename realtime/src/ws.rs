@@ -111,7 +111,10 @@ where
     let tls = request.extensions().get::<OverTls>().is_some();
     let on_upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let verdict = decide(About { ip, tls, origin: origin.clone() }).await;
+        let verdict = match node.echoes() {
+            Some(message_bytes_max) => Verdict::Echo { message_bytes_max },
+            None => decide(About { ip, tls, origin: origin.clone() }).await,
+        };
         let upgraded = match on_upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "a client left during its upgrade"),

@@ -29,8 +29,19 @@ const PARSER_BUFFER_BYTES: usize = 512;
 /// What a handshake came to.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Admit { app: Arc<App>, permit: Permit, key: Arc<str> },
-    Refuse { code: CloseCode, message: String },
+    Admit {
+        app: Arc<App>,
+        permit: Permit,
+        key: Arc<str>,
+    },
+    Refuse {
+        code: CloseCode,
+        message: String,
+    },
+    /// See [`crate::node::Node::echo_all`].
+    Echo {
+        message_bytes_max: usize,
+    },
 }
 
 /// What a new connection's frames travel by.
@@ -114,6 +125,8 @@ pub(crate) struct Socket {
     pub(crate) parser: WebSocketContext,
     /// The parser met an error and must not be asked again: what still comes is thrown away.
     pub(crate) deaf: bool,
+    /// Every message is sent back: a conformance test.
+    pub(crate) echoes: bool,
     backlog: Option<Box<Backlog>>,
 }
 
@@ -126,7 +139,16 @@ impl Socket {
             .max_message_size(Some(INBOUND_MESSAGE_BYTES_MAX))
             .max_frame_size(Some(INBOUND_MESSAGE_BYTES_MAX));
         let parser = WebSocketContext::new(Role::Server, Some(config));
-        Socket { stream, parser, deaf: false, backlog: None }
+        Socket { stream, parser, deaf: false, echoes: false, backlog: None }
+    }
+
+    /// From now on messages up to this size are sent back.
+    pub(crate) fn echo(&mut self, message_bytes_max: usize) {
+        self.echoes = true;
+        self.parser.set_config(|config| {
+            config.max_message_size = Some(message_bytes_max);
+            config.max_frame_size = Some(message_bytes_max);
+        });
     }
 }
 

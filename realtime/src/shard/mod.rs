@@ -235,7 +235,11 @@ impl Shard {
                     tracing::warn!(%error, "a socket can't be watched; it is closed");
                     return;
                 }
-                (Link::Socket(Socket::new(stream)), early)
+                let mut socket = Socket::new(stream);
+                if let Verdict::Echo { message_bytes_max } = verdict {
+                    socket.echo(message_bytes_max);
+                }
+                (Link::Socket(socket), early)
             }
             Carrier::Http(outbox) => {
                 let generation = self.generation;
@@ -247,6 +251,7 @@ impl Shard {
         let (app, permit, key) = match verdict {
             Verdict::Admit { app, permit, key } => (app, permit, key),
             Verdict::Refuse { code, message } => return self.close(index, code.code(), &message),
+            Verdict::Echo { .. } => return self.guarded(index, |shard, index| shard.feed(index, &early)),
         };
         let socket_id =
             SocketId { node: rand::random_range(1..1_000_000), random: rand::random_range(1..1 << 53) };

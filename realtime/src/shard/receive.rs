@@ -83,12 +83,16 @@ impl Shard {
             conn.last_seen = self.now;
             conn.pinged = None;
             let result = socket.parser.read(&mut memory);
-            let closing = conn.closing_until.is_some();
+            let (closing, echoes) = (conn.closing_until.is_some(), socket.echoes);
             if !memory.output.is_empty() && !closing {
                 let control = Bytes::from(std::mem::take(&mut memory.output));
                 self.send(index, &control);
             }
             match result {
+                Ok(Message::Text(text)) if echoes && !closing => {
+                    self.send(index, &frame::text(text.as_bytes()));
+                }
+                Ok(Message::Binary(bytes)) if echoes && !closing => self.send(index, &frame::binary(&bytes)),
                 Ok(Message::Text(text)) if !closing => self.message(index, &text),
                 Ok(Message::Binary(_)) if !closing => {
                     self.refuse_frame(index, "binary frames are not supported; send JSON text");
