@@ -22,6 +22,9 @@ const REOPENED_BEYOND: usize = 256 * 1_024;
 const REOPEN_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of one SockJS response: its clients ask anew only when we end it, and keep all of it in memory until then.
 const SOCKJS_BYTES_MAX: usize = 128 * 1_024;
+/// Bytes of a heartbeat before all else in a SockJS stream, as its protocol has it: Chromium shows a page nothing of an `o`
+/// line that stands alone, and SockJS' clients then give the transport up.
+const SOCKJS_PRELUDE: usize = 2_048;
 
 /// Whose rules apply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +85,8 @@ pub(super) struct Stream {
     reader: Option<Reader>,
     dialect: Dialect,
     keep_alive: Pin<Box<Sleep>>,
+    /// Told before anything else.
+    prelude: bool,
     /// Bytes (SockJS) or characters (pusher-js) sent so far.
     sent: usize,
     holding: Holding,
@@ -102,6 +107,7 @@ impl Stream {
             reader: Some(reader),
             dialect,
             keep_alive: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+            prelude: dialect == Dialect::SockJs,
             sent: 0,
             holding: Holding::No,
         }
@@ -144,6 +150,11 @@ impl Stream {
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.poll_held(cx) {
             return Poll::Pending;
+        }
+        if std::mem::take(&mut self.prelude) {
+            let mut line = b"h".repeat(SOCKJS_PRELUDE);
+            line.push(b'\n');
+            return self.tell(line);
         }
         loop {
             let Some(reader) = &mut self.reader else { return Poll::Ready(None) };
@@ -241,6 +252,7 @@ mod tests {
         assert_eq!(line(&mut stream).await.unwrap(), "a[]\n");
         assert_eq!(began.elapsed().as_secs(), 2 * KEEP_ALIVE.as_secs());
         let mut sockjs = Stream::new(outbox.attach(), Dialect::SockJs);
+        line(&mut sockjs).await.unwrap();
         assert_eq!(line(&mut sockjs).await.unwrap(), "h\n");
     }
 
@@ -295,11 +307,13 @@ mod tests {
     async fn a_sockjs_response_ends_when_it_is_long_or_when_a_sign_of_life_is_wanted() {
         let outbox = Arc::new(Outbox::default());
         let mut stream = Stream::new(outbox.attach(), Dialect::SockJs);
+        assert_eq!(line(&mut stream).await.unwrap().len(), SOCKJS_PRELUDE + 1);
         assert_eq!(line(&mut stream).await.unwrap(), "o\n");
         push(&outbox, &"x".repeat(SOCKJS_BYTES_MAX));
         line(&mut stream).await.unwrap();
         assert_eq!(line(&mut stream).await, None);
         let mut stream = Stream::new(outbox.attach(), Dialect::SockJs);
+        line(&mut stream).await.unwrap();
         assert_eq!(outbox.push(frame::ping()), Sent::Ok);
         assert_eq!(line(&mut stream).await, None);
     }
