@@ -19,6 +19,7 @@ debian() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql)
     python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)
     command -v node > /dev/null || missing+=(nodejs)
+    [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     command -v npm > /dev/null || missing+=(npm)
     # Makes the certificate of the TLS stories.
     command -v openssl > /dev/null || missing+=(openssl)
@@ -31,8 +32,14 @@ debian() {
         as_root mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf > /dev/null
     fi
+    # Nor is any other of these wanted as a service: Debian asks this program before it starts one.
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy"; fi
+    local failed=0
     as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}" || failed=1
+    [ -z "$policy" ] || as_root rm -f "$policy"
+    return $failed
 }
 
 node_packages() {

@@ -2,6 +2,7 @@
 // would. And a proxy that counts requests, for what an official client does by itself.
 import { randomBytes } from 'node:crypto';
 import http from 'node:http';
+import { constants, createGunzip } from 'node:zlib';
 import { until } from './harness.mjs';
 
 const QUERY = 'protocol=7&client=js&version=8.6.0';
@@ -43,7 +44,9 @@ export class HttpSession {
         stream.status = response.statusCode;
         stream.headers = response.headers;
         let rest = '';
-        response.setEncoding('utf8').on('data', (chunk) => {
+        const zipped = response.headers['content-encoding'] === 'gzip';
+        const plain = zipped ? response.pipe(createGunzip({ flush: constants.Z_SYNC_FLUSH })) : response;
+        plain.setEncoding('utf8').on('data', (chunk) => {
           const lines = (rest + chunk).split('\n');
           rest = lines.pop();
           stream.lines.push(...lines);
