@@ -5,10 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use dashboard::{AppUsage, Dashboard, DashboardConfig, Live, SignUpMode};
+use protocol::webhook_url::Allow;
 use tenancy::app::{self, App, AppChange, NewApp};
 use tenancy::clock::{DAY_MS, now_ms};
 use tenancy::db::Db;
 use tenancy::plan::Plan;
+use tenancy::webhook_delivery::{self, Attempt, State as Stage};
+use tenancy::webhook_endpoint::{self, ChannelFilter, KINDS, NewEndpoint};
+use tenancy::webhook_outbox::{self, NewDelivery, Outcome};
 use tenancy::{instance, login_token, user};
 
 struct Invented;
@@ -58,6 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (made, _) = app::create(&db, &account.id, new).await?;
         if name == "shop-prod" {
             app::create_key(&db, &account.id, made.id).await?;
+            webhooks(&db, &account.id, made.id).await?;
         }
         if name == "shop-staging" {
             let change = AppChange {
@@ -81,11 +86,115 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         cluster: "local".to_owned(),
         setup_token: None,
         trusted_proxies: false,
+        webhook_allow: Allow::parse("127.0.0.0/8").unwrap_or_default(),
     };
     let router = dashboard::router(Dashboard::new(db, config, Arc::new(Invented), system))
         .fallback(async || dashboard::not_found());
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     println!("http://127.0.0.1:{port}/login/link?token={token}");
     axum::serve(listener, router).await?;
+    Ok(())
+}
+
+/// Endpoints that do well, fail, and were never called, with deliveries of each state.
+async fn webhooks(db: &Db, account: &str, app: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let account = account.to_owned();
+    let events = r#"[{"name":"channel_occupied","channel":"presence-checkout"},{"name":"member_added","channel":"presence-checkout","user_id":"ana"}]"#;
+    for (url, failing) in [
+        ("https://shop.example/webhooks/pusher", false),
+        ("https://staging.shop.example/hooks/a-path-that-is-rather-long/and-goes-on?token=1", true),
+        ("https://audit.example/", true),
+    ] {
+        let new = NewEndpoint {
+            url: url.to_owned(),
+            kinds: if failing { KINDS[..4].to_vec() } else { KINDS.to_vec() }
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            channel_filter: if failing {
+                ChannelFilter::Prefix("presence-".to_owned())
+            } else {
+                ChannelFilter::None
+            },
+            ..NewEndpoint::default()
+        };
+        let made = webhook_endpoint::create(db, &account, app, new).await?.ok_or("no app")?;
+        if url.contains("audit") {
+            continue;
+        }
+        for i in 0..60 {
+            let id = webhook_outbox::delivery_id();
+            let new = NewDelivery {
+                id: id.clone(),
+                endpoint_id: made.id.clone(),
+                created_ms: now_ms(),
+                events: events.to_owned(),
+                events_count: 2,
+                claimed: true,
+            };
+            webhook_outbox::put(db, "preview", now_ms() + 600_000, &[new]).await?;
+            let tries = if failing && i > 2 { 3 } else { 1 };
+            for n in 1..=tries {
+                let ok = tries == 1;
+                let last = n == tries;
+                let attempt = Attempt {
+                    at_ms: now_ms() + n * 1_000,
+                    status: if ok { Some(204) } else { Some(500).filter(|_| n > 1) },
+                    duration_ms: if ok { 38 + i } else { 4_000 },
+                    error: (!ok).then(|| {
+                        if n == 1 { "no answer within 4 s" } else { "the answer was 500" }.to_owned()
+                    }),
+                    request_headers: [
+                        ("Content-Type", "application/json"),
+                        ("X-Pusher-Key", "91e26a54fd4f8921141f"),
+                        (
+                            "X-Pusher-Signature",
+                            "5d2f8c5e0c1a7d0f3b6f6f3c4d2b1a09f8e7d6c5b4a3928170605f4e3d2c1b0a",
+                        ),
+                    ]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .to_vec(),
+                    response_headers: if n == 1 && !ok {
+                        Vec::new()
+                    } else {
+                        vec![
+                            ("server".to_owned(), "nginx".to_owned()),
+                            ("content-type".to_owned(), "text/html".to_owned()),
+                        ]
+                    },
+                    response_body: if ok || n == 1 {
+                        String::new()
+                    } else {
+                        "<h1>Server Error</h1>".to_owned()
+                    },
+                };
+                let state = match (ok, last && i < 58) {
+                    (true, _) => Stage::Delivered,
+                    (false, true) => Stage::Failed,
+                    (false, false) => Stage::Pending,
+                };
+                let outcome = Outcome {
+                    id: id.clone(),
+                    endpoint_id: made.id.clone(),
+                    attempt: Some(attempt),
+                    state,
+                    next_try_ms: (state == Stage::Pending).then(|| now_ms() + 8_000),
+                };
+                webhook_outbox::finish(db, "preview", &[outcome]).await?;
+                if state == Stage::Pending {
+                    webhook_outbox::claim(
+                        db,
+                        "preview",
+                        now_ms() + 60_000,
+                        now_ms() + 600_000,
+                        &made.id,
+                        100,
+                    )
+                    .await?;
+                }
+            }
+        }
+        webhook_delivery::send_test(db, &account, app, &made.id, "client_event").await?;
+    }
     Ok(())
 }

@@ -22,6 +22,8 @@ pub enum PageError {
     NotFound,
     /// No such app in this account.
     AppNotFound,
+    /// No such webhook endpoint or delivery of this app.
+    WebhookNotFound,
     /// No such error code to explain.
     CodeNotFound,
     /// Nobody is signed in; `next` is where to go afterwards.
@@ -60,6 +62,12 @@ impl PageError {
                 "not_found",
                 "App not found",
                 "This workspace has no app with that number. It may have been deleted.",
+            ),
+            PageError::WebhookNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Webhook not found",
+                "This app has no such endpoint or delivery. It may have been deleted; deliveries are kept for 7 days.",
             ),
             PageError::CodeNotFound => (
                 StatusCode::NOT_FOUND,

@@ -11,6 +11,7 @@ pub mod error;
 mod errors_index;
 mod event_creator;
 mod headers;
+mod hook_kinds;
 mod origins;
 pub mod page;
 pub mod pages;
@@ -49,6 +50,10 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())
         .merge(pages::settings::routes())
+        .merge(pages::webhooks::routes())
+        .merge(pages::webhook_form::routes())
+        .merge(pages::webhook_endpoint::routes())
+        .merge(pages::webhook_delivery::routes())
         .merge(pages::start::routes())
         .merge(pages::debug_console::routes())
         .merge(console_auth::routes())

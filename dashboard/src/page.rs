@@ -49,6 +49,8 @@ pub enum Section {
     Keys,
     /// `/dash/apps/{id}/console`
     Console,
+    /// `/dash/apps/{id}/webhooks` and below
+    Webhooks,
     /// `/dash/apps/{id}/settings`
     Settings,
 }
@@ -162,9 +164,12 @@ pub fn count(number: u64) -> String {
 
 /// `24 November 2026, 07:00`, UTC.
 pub fn moment(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms)
-        .map(|at| at.strftime("%-d %B %Y, %H:%M").to_string())
-        .unwrap_or_default()
+    at(ms, "%-d %B %Y, %H:%M")
+}
+
+/// A time in UTC, written by a pattern of `strftime`; empty when no calendar has it.
+pub(crate) fn at(ms: i64, pattern: &str) -> String {
+    jiff::Timestamp::from_millisecond(ms).map(|at| at.strftime(pattern).to_string()).unwrap_or_default()
 }
 
 /// A page that's fine.
@@ -213,6 +218,9 @@ pub fn icon(name: &str) -> String {
         "start" => r#"<path d="M5 17V3.5M5 4h9.5l-2 3.25 2 3.25H5"/>"#,
         "keys" => r#"<circle cx="6.5" cy="13.5" r="3.5"/><path d="M9 11l7.5-7.5M13 7l2.5 2.5"/>"#,
         "console" => r#"<path d="M2.5 4h15v12h-15zM5.5 8l2.5 2-2.5 2M10 12.5h4"/>"#,
+        "webhooks" => {
+            r#"<circle cx="5" cy="14.5" r="2.5"/><circle cx="15" cy="14.5" r="2.5"/><circle cx="10" cy="5.5" r="2.5"/><path d="M6.2 12.3L9 7.8M7.5 14.5h5M13.8 12.3L11 7.8"/>"#
+        }
         "settings" => {
             r#"<path d="M3 6h7M14 6h3M3 14h3M10 14h7"/><circle cx="12" cy="6" r="2"/><circle cx="8" cy="14" r="2"/>"#
         }

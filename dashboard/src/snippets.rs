@@ -6,6 +6,7 @@
 mod curl;
 mod laravel;
 mod libraries;
+pub mod webhooks;
 
 use tenancy::app::{App, AppKey};
 

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use protocol::webhook_url::Allow;
 use tenancy::app::App;
 use tenancy::db::Db;
 use tenancy::instance::SystemApp;
@@ -40,6 +41,8 @@ pub struct DashboardConfig {
     pub setup_token: Option<String>,
     /// Believe `X-Forwarded-Proto`.
     pub trusted_proxies: bool,
+    /// Where webhooks may go beside the public internet.
+    pub webhook_allow: Allow,
 }
 
 impl fmt::Debug for DashboardConfig {

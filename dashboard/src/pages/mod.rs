@@ -14,3 +14,7 @@ pub mod settings;
 pub mod setup;
 pub mod signup;
 pub mod start;
+pub mod webhook_delivery;
+pub mod webhook_endpoint;
+pub mod webhook_form;
+pub mod webhooks;

@@ -9,7 +9,7 @@ use tenancy::app::AppKey;
 
 use crate::client::Endpoint;
 use crate::error::PageError;
-use crate::page::{AppBar, Frame, Section, html};
+use crate::page::{self, AppBar, Frame, Section, html};
 use crate::scope::CurrentApp;
 use crate::session::CurrentUser;
 use crate::{Dashboard, pages};
@@ -46,6 +46,6 @@ async fn show(
 }
 
 /// `24 November 2026`, UTC.
-pub(super) fn day(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map(|at| at.strftime("%-d %B %Y").to_string()).unwrap_or_default()
+fn day(ms: i64) -> String {
+    page::at(ms, "%-d %B %Y")
 }

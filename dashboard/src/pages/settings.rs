@@ -101,9 +101,20 @@ async fn save(
     change: AppChange,
     done: &str,
 ) -> Result<Result<Response, UpdateAppError>, PageError> {
+    save_to(dashboard, app, change, "settings", done).await
+}
+
+/// Saves and goes on to a page of the app.
+async fn save_to(
+    dashboard: &Dashboard,
+    app: &App,
+    change: AppChange,
+    page: &str,
+    done: &str,
+) -> Result<Result<Response, UpdateAppError>, PageError> {
     match tenancy::app::update(dashboard.db(), &app.account_id, app.id, change).await {
         Ok(Some(app)) => {
-            Ok(Ok(Redirect::to(&format!("/dash/apps/{}/settings?done={done}", app.id)).into_response()))
+            Ok(Ok(Redirect::to(&format!("/dash/apps/{}/{page}?done={done}", app.id)).into_response()))
         }
         Ok(None) => Err(PageError::AppNotFound),
         Err(UpdateAppError::Db(error)) => Err(error.into()),
@@ -140,6 +151,8 @@ async fn rename(
 #[derive(Deserialize)]
 struct SwitchForm {
     on: Option<String>,
+    /// `webhooks`: the form stands on that page.
+    back: Option<String>,
 }
 
 async fn set(
@@ -150,8 +163,11 @@ async fn set(
 ) -> Result<Response, PageError> {
     let switch = switches::find(&slug).ok_or(PageError::NotFound)?;
     let Form(form) = form?;
+    let page = if form.back.as_deref() == Some("webhooks") { "webhooks" } else { "settings" };
     let done = format!("{slug}#{slug}");
-    save(&dashboard, &app, switch.change(form.on.is_some()), &done).await?.map_err(|_| PageError::BadForm)
+    save_to(&dashboard, &app, switch.change(form.on.is_some()), page, &done)
+        .await?
+        .map_err(|_| PageError::BadForm)
 }
 
 async fn enabled(

@@ -143,6 +143,8 @@ async fn each_switch_changes_its_own_setting_and_says_so() {
             assert_eq!(on, expected.iter().filter(|on| **on).count(), "{slug}");
         }
     }
+    let back = ana.submit(&page, &format!("{page}/webhook-batching"), &[("back", "webhooks")]).await;
+    assert_eq!(back.location(), format!("/dash/apps/{id}/webhooks?done=webhook-batching#webhook-batching"));
     let unknown = ana.submit(&page, &format!("{page}/no-such-switch"), &[("on", "1")]).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
 }

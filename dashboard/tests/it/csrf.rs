@@ -5,12 +5,13 @@ use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
 
 use crate::support::{Browser, PASSWORD, Site, form};
-use crate::tenants::{POSTS, path};
+use crate::tenants::{Hook, POSTS};
 
 /// Every address that takes a POST from a signed-in person.
 fn posts(id: u64) -> Vec<String> {
+    let hook = Hook { endpoint: "whe_x".to_owned(), delivery: "whd_x".to_owned() };
     let mut paths = vec!["/logout".to_owned(), "/dash/apps/new".to_owned(), "/dash/rt/auth".to_owned()];
-    paths.extend(POSTS.iter().map(|(tail, _)| path(&id.to_string(), tail)));
+    paths.extend(POSTS.iter().map(|(tail, _)| hook.path(&id.to_string(), tail)));
     paths
 }
 

@@ -4,6 +4,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 
 use crate::support::{Answer, Site};
+use crate::tenants::{GETS, Hook};
 
 fn check(answer: &Answer, what: &str) {
     let policy = answer.header("content-security-policy");
@@ -59,7 +60,8 @@ async fn every_answer_is_locked_down() {
     ]
     .map(str::to_owned)
     .to_vec();
-    paths.extend(crate::tenants::GETS.iter().map(|tail| format!("/dash/apps/{id}{tail}")));
+    let hook = Hook::of(&site, "ana@shop.example", id).await;
+    paths.extend(GETS.iter().map(|tail| hook.path(&id.to_string(), tail)));
     paths.extend(["/dash/apps/9".to_owned(), format!("/dash/apps/{id}/delete")]);
     for path in &paths {
         check(&ana.get(path).await, path);

@@ -9,3 +9,4 @@ mod headers;
 mod keys;
 mod support;
 mod tenants;
+mod webhooks;

@@ -10,6 +10,7 @@ use dashboard::{AppUsage, ClientAddr, Dashboard, DashboardConfig, Live, SignUpMo
 use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use protocol::webhook_url::Allow;
 use tenancy::app::App;
 use tenancy::db::Db;
 use tenancy::plan::Plan;
@@ -46,6 +47,7 @@ pub(crate) fn config() -> DashboardConfig {
         cluster: "local".to_owned(),
         setup_token: None,
         trusted_proxies: false,
+        webhook_allow: Allow::default(),
     }
 }
 

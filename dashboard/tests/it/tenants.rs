@@ -4,10 +4,24 @@ use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 
+use tenancy::webhook_endpoint::NewEndpoint;
+use tenancy::{webhook_delivery, webhook_endpoint};
+
 use crate::support::{Browser, Site, form};
 
 /// Pages under `/dash/apps/{id}`.
-pub(crate) const GETS: &[&str] = &["", "/start", "/keys", "/console", "/settings"];
+pub(crate) const GETS: &[&str] = &[
+    "",
+    "/start",
+    "/keys",
+    "/console",
+    "/settings",
+    "/webhooks",
+    "/webhooks/new",
+    "/webhooks/{ep}",
+    "/webhooks/{ep}/edit",
+    "/webhooks/{ep}/{delivery}",
+];
 /// Addresses under `/dash/apps/{id}` that take a POST, and whether they take JSON.
 pub(crate) const POSTS: &[(&str, bool)] = &[
     ("/settings/name", false),
@@ -18,22 +32,57 @@ pub(crate) const POSTS: &[(&str, bool)] = &[
     ("/keys/delete", false),
     ("/delete", false),
     ("/events/sign", true),
+    ("/webhooks/new", false),
+    ("/webhooks/{ep}/edit", false),
+    ("/webhooks/{ep}/test", false),
+    ("/webhooks/{ep}/recover", false),
+    ("/webhooks/{ep}/resume", false),
+    ("/webhooks/{ep}/{delivery}/resend", false),
+    ("/webhooks/{ep}/delete", false),
 ];
 
-/// The address of a line of the tables, with something that exists in place of each name in braces.
-pub(crate) fn path(id: &str, tail: &str) -> String {
-    format!("/dash/apps/{id}{}", tail.replace("{switch}", "watchlist"))
+/// An endpoint of an app, and a delivery to it.
+pub(crate) struct Hook {
+    pub(crate) endpoint: String,
+    pub(crate) delivery: String,
 }
 
-async fn all_answers(browser: &mut Browser, id: &str, token: &str) -> Vec<(String, StatusCode, String)> {
+impl Hook {
+    /// Makes them in the app of this person.
+    pub(crate) async fn of(site: &Site, email: &str, app: u64) -> Hook {
+        let (_, account) = tenancy::user::find_by_email(&site.db, email).await.unwrap().unwrap();
+        let new = NewEndpoint {
+            url: "https://hooks.shop.example/pusher".to_owned(),
+            kinds: vec!["channel_occupied".to_owned()],
+            ..NewEndpoint::default()
+        };
+        let made = webhook_endpoint::create(&site.db, &account.id, app, new).await.unwrap().unwrap();
+        let sent = webhook_delivery::send_test(&site.db, &account.id, app, &made.id, "channel_occupied");
+        let delivery = sent.await.unwrap().unwrap();
+        Hook { endpoint: made.id, delivery }
+    }
+
+    /// The address of a line of the tables, with something that exists in place of each name in braces.
+    pub(crate) fn path(&self, app: &str, tail: &str) -> String {
+        let tail = tail.replace("{switch}", "watchlist").replace("{ep}", &self.endpoint);
+        format!("/dash/apps/{app}{}", tail.replace("{delivery}", &self.delivery))
+    }
+}
+
+async fn all_answers(
+    browser: &mut Browser,
+    id: &str,
+    hook: &Hook,
+    token: &str,
+) -> Vec<(String, StatusCode, String)> {
     let mut answers = Vec::new();
     for tail in GETS {
-        let path = path(id, tail);
+        let path = hook.path(id, tail);
         let answer = browser.get(&path).await;
         answers.push((format!("GET {tail}"), answer.status, answer.body));
     }
     for (tail, json) in POSTS {
-        let path = path(id, tail);
+        let path = hook.path(id, tail);
         let request = if *json {
             Request::post(&path)
                 .header(CONTENT_TYPE, "application/json")
@@ -43,7 +92,16 @@ async fn all_answers(browser: &mut Browser, id: &str, token: &str) -> Vec<(Strin
         } else {
             form(
                 &path,
-                &[("csrf", token), ("name", "hijacked"), ("origins", ""), ("key", "x"), ("confirm", "shop")],
+                &[
+                    ("csrf", token),
+                    ("name", "hijacked"),
+                    ("origins", ""),
+                    ("key", "x"),
+                    ("confirm", "shop"),
+                    ("url", "https://evil.example"),
+                    ("kind", "cache_miss"),
+                    ("hours", "24"),
+                ],
             )
         };
         let answer = browser.send(request).await;
@@ -57,11 +115,12 @@ async fn another_tenants_app_is_not_found_on_every_address() {
     let site = Site::open().await;
     let mut ana = site.person("ana@shop.example").await;
     let id = ana.new_app("shop").await;
+    let hook = Hook::of(&site, "ana@shop.example", id).await;
     let mut eve = site.person("eve@shop.example").await;
     eve.new_app("own").await;
     let token = eve.token("/dash").await;
-    let theirs = all_answers(&mut eve, &id.to_string(), &token).await;
-    let nobodys = all_answers(&mut eve, "987654321", &token).await;
+    let theirs = all_answers(&mut eve, &id.to_string(), &hook, &token).await;
+    let nobodys = all_answers(&mut eve, "987654321", &hook, &token).await;
     for (theirs, nobodys) in theirs.iter().zip(&nobodys) {
         assert_eq!(theirs.1, StatusCode::NOT_FOUND, "{}", theirs.0);
         assert_eq!(theirs, nobodys, "no difference to an id that nobody has");
@@ -69,7 +128,7 @@ async fn another_tenants_app_is_not_found_on_every_address() {
     assert!(!eve.get("/dash").await.body.contains(">shop<"));
     assert!(!eve.get("/dash/usage").await.body.contains(&id.to_string()));
     let token = ana.token("/dash").await;
-    for (name, status, _) in all_answers(&mut ana, &id.to_string(), &token).await {
+    for (name, status, _) in all_answers(&mut ana, &id.to_string(), &hook, &token).await {
         assert_ne!(status, StatusCode::NOT_FOUND, "the owner: {name}");
     }
 }
