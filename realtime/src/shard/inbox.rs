@@ -2,16 +2,16 @@
 //! and the publish door then holds back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use protocol::close::CloseCode;
 use protocol::socket_id::SocketId;
 use tokio::sync::oneshot;
 
 use super::conn::NewConn;
+use super::queue::{Queue, Wake};
 use crate::fallback::outbox::Outbox;
 use crate::hub::ChannelId;
 
@@ -72,10 +72,16 @@ pub(crate) enum Command {
 /// Shared between the shard and everyone else.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    commands: Mutex<Vec<Command>>,
+    queue: Queue<Command, mio::Waker>,
     queued_bytes: AtomicUsize,
-    asleep: AtomicBool,
-    waker: mio::Waker,
+}
+
+impl Wake for mio::Waker {
+    fn wake(&self) {
+        if let Err(error) = mio::Waker::wake(self) {
+            tracing::error!(%error, "a shard can't be woken");
+        }
+    }
 }
 
 fn weight(command: &Command) -> usize {
@@ -91,20 +97,13 @@ fn weight(command: &Command) -> usize {
 
 impl Inbox {
     pub(crate) fn new(waker: mio::Waker) -> Inbox {
-        Inbox { commands: Mutex::default(), queued_bytes: 0.into(), asleep: false.into(), waker }
+        Inbox { queue: Queue::new(waker), queued_bytes: 0.into() }
     }
 
     /// Appends a command; wakes the shard if it sleeps.
     pub(crate) fn push(&self, command: Command) {
         self.queued_bytes.fetch_add(weight(&command), Relaxed);
-        self.commands.lock().push(command);
-        // Either this load sees the shard asleep, or the shard's look into the queue (after it said so) sees the command.
-        if self.asleep.load(SeqCst)
-            && self.asleep.swap(false, SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "a shard can't be woken");
-        }
+        self.queue.push(command);
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {
@@ -113,21 +112,12 @@ impl Inbox {
 
     /// Says that the shard is about to sleep; `false` if there is work, then it must not.
     pub(crate) fn may_sleep(&self) -> bool {
-        self.asleep.store(true, SeqCst);
-        if self.commands.lock().is_empty() {
-            return true;
-        }
-        self.asleep.store(false, SeqCst);
-        false
-    }
-
-    pub(crate) fn woke(&self) {
-        self.asleep.store(false, SeqCst);
+        self.queue.may_sleep()
     }
 
     /// Moves all commands into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<Command>) {
-        std::mem::swap(&mut *self.commands.lock(), into);
+        self.queue.take(into);
     }
 
     /// A command was carried out.

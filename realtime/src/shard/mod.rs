@@ -8,10 +8,12 @@ pub(crate) mod conn;
 mod dispatch;
 pub(crate) mod inbox;
 mod over_http;
+mod queue;
 mod receive;
 mod round;
 mod sign_in;
 mod sweep;
+mod sync;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -125,7 +127,6 @@ impl Shard {
             {
                 tracing::error!(%error, "polling sockets failed");
             }
-            self.inbox.woke();
             self.now = self.started.elapsed().as_secs() as u32;
             for event in &events {
                 if event.token() != WAKE {
