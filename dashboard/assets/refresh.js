@@ -18,7 +18,8 @@ async function look() {
   if (!document.hidden) {
     try {
       const response = await fetch(location.href, { headers: { Accept: 'text/html' } });
-      const text = await response.text();
+      // Above it are numbers that change all the time.
+      const [, text = ''] = (await response.text()).split('<main', 2);
       known ??= text;
       const changed = text !== known || !text.includes('data-refresh');
       if (response.ok && !response.redirected && changed && !inUse()) {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import { backEnd, client, subscribed } from '../sdk/clients.mjs';
 import { OWNER, startServer, story, until } from '../sdk/harness.mjs';
-import { Visitor, ownerOf } from '../sdk/visitor.mjs';
+import { Visitor, goesTo, has, ownerOf } from '../sdk/visitor.mjs';
 import { complaining, cookiesOf, launch, newApp, signIn, signUp, visitor } from './chromium.mjs';
 
 const NARROW = { width: 360, height: 740 };
@@ -45,6 +45,16 @@ async function addresses(root, waiting) {
   }
   return [...found];
 }
+/** An endpoint whose address is long, and a delivery to it. */
+async function webhook() {
+  const root = `/dash/apps/${app.id}/webhooks`;
+  const url = `https://hooks.invalid/${'a-path-that-is-rather-long/'.repeat(4)}`;
+  const made = await person.submit(await person.page(`${root}/new`), has('url'), { url, kind: 'channel_occupied', headers: `Authorization: ${'x'.repeat(200)}` });
+  assert.equal(made.status, 303, made.text.slice(0, 400));
+  const sent = await person.submit(await person.page(made.location), goesTo(/\/test$/), { kind: 'client_event' });
+  assert.equal(sent.status, 303, sent.text.slice(0, 400));
+}
+await webhook();
 const inside = await addresses('/dash', ['/dash', '/dash/apps/new']);
 const outside = ['/login', '/signup', '/no-such-page', '/login/link?token=spent', '/e/4002', ...(await addresses('/e/', ['/e/']))];
 
