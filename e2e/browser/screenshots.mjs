@@ -3,7 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
-import { backEnd, client, collecting, subscribed } from '../sdk/clients.mjs';
+import { backEnd, client, collecting, signedIn, subscribed } from '../sdk/clients.mjs';
 import { sleep, startServer, until } from '../sdk/harness.mjs';
 import { EXECUTABLE, QUIET, newApp, signUp, status } from './chromium.mjs';
 
@@ -34,6 +34,8 @@ async function bustle(app) {
     () => sdk.trigger('chat.7', 'App\\Events\\MessageSent', { from: 'ben', text: 'Yes, since this morning.' }),
     () => backEnd(server, stranger).trigger('orders', 'App\\Events\\OrderPlaced', { id: 1043 }).catch(() => {}),
     () => collecting(client(t, server, stranger), 'private-chat.8'),
+    () => signedIn(t, server, app, 'cem'),
+    () => subscribed(ana, 'cache-prices'),
     () => ben.disconnect(),
     () => sdk.trigger('orders', 'App\\Events\\OrderShipped', { id: 1042, carrier: 'DHL', track: 'JD014600003' }),
   ];
@@ -78,7 +80,9 @@ try {
     const owner = await browser.newContext({ viewport: WIDE, colorScheme, reducedMotion: 'reduce', storageState: state });
     await shot(owner, `home-${colorScheme}`, '/dash');
     await shot(owner, `new-app-${colorScheme}`, '/dash/apps/new');
-    for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings']]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);
+    await shot(guest, `errors-${colorScheme}`, '/e/');
+    await shot(guest, `error-4001-${colorScheme}`, '/e/4001');
+    for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings'], ['webhooks', '/webhooks'], ['webhook-new', '/webhooks/new']]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);
     await shot(owner, `start-${colorScheme}`, `/dash/apps/${app.id}/start`, async (view) => {
       await view.click('[data-test=simulate]');
       await view.waitForSelector('[data-test=first-event]:visible');
