@@ -2,6 +2,7 @@
 
 mod switches;
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -84,6 +85,13 @@ enum Command {
     Config(ConfigCommand),
     /// Exit 0 when the server on this machine is ready.
     Healthcheck,
+    /// Measure a server that speaks the Pusher protocol; `fanfare bench --help` lists the scenarios.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// A scenario and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -164,6 +172,9 @@ enum ConfigCommand {
 /// Runs the command of this process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::Bench { args }) = cli.command {
+        return bench::run(args); // needs no settings
+    }
     match execute(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -213,7 +224,8 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 println!("the schema is up to date");
                 Ok(())
             }
-            Some(Command::Config(_) | Command::Healthcheck) => Ok(()), // answered above, without a runtime
+            // answered above, without a runtime
+            Some(Command::Config(_) | Command::Healthcheck | Command::Bench { .. }) => Ok(()),
         }
     })
 }

@@ -40,7 +40,8 @@ fn crates_use_only_the_crates_below_them() {
         ("realtime", &["protocol"]),
         ("api", &["protocol", "realtime", "tenancy"]),
         ("dashboard", &["protocol", "tenancy"]),
-        ("fanfare", &["protocol", "realtime", "tenancy", "api", "dashboard"]),
+        ("bench", &[]),
+        ("fanfare", &["protocol", "realtime", "tenancy", "api", "dashboard", "bench"]),
     ]);
     let all = dependencies();
     let ours: BTreeSet<&str> = all.keys().map(String::as_str).collect();
@@ -78,7 +79,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn every_file_begins_with_what_it_is_for() {
     let mut files = Vec::new();
-    for member in ["protocol", "realtime", "tenancy", "api", "dashboard", "server"] {
+    for member in ["protocol", "realtime", "tenancy", "api", "dashboard", "bench", "server"] {
         rust_files(&root().join(member), &mut files);
     }
     assert!(files.len() > 50, "the crates are where this test looks for them");

@@ -1,0 +1,555 @@
+//! The generator: one thread, one edge-triggered poll, any number of WebSocket clients and a few kept HTTP connections.
+//!
+//! It knows frames and answers, not what they mean: that is the [`Driver`]'s. A socket at rest holds no buffer; what arrives
+//! is read into one shared buffer and handed on from there, one read per wake-up when it fits.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+
+use crate::app::App;
+use crate::{frame, http};
+
+/// Room for what one read takes.
+const READ_BYTES: usize = 256 * 1_024;
+/// Least room that is kept for a read behind what waits.
+const READ_BYTES_MIN: usize = 64 * 1_024;
+/// Wake-ups taken from the kernel at once.
+const EVENTS: usize = 256;
+/// A buffer of a connection that grew beyond this is given back once it is empty.
+const KEPT_BYTES_MAX: usize = 8 * 1_024;
+/// Poll sleeps in whole milliseconds, so the rest up to a due time is spent awake.
+const SLEEP_STEP: Duration = Duration::from_millis(1);
+/// A token of an HTTP connection.
+const HTTP: usize = 1 << 63;
+/// Most loopback addresses that connections start from.
+const SOURCES_MAX: u32 = 200;
+/// Connections of one source address: below the kernel's range of ports for outgoing ones.
+pub(crate) const CONNECTIONS_PER_SOURCE: usize = 20_000;
+
+/// How a socket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Closed,
+    Connecting,
+    Upgrading,
+    Open,
+}
+
+/// A WebSocket client.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: Option<TcpStream>,
+    generation: usize,
+    pub(crate) state: State,
+    paused: bool,
+    unread: Vec<u8>,
+    unsent: Vec<u8>,
+    /// Given by the server.
+    pub(crate) socket_id: String,
+    /// When its connection was begun.
+    pub(crate) begun: u64,
+    close_code: Option<u16>,
+}
+
+#[derive(Debug)]
+struct Http {
+    app: usize,
+    stream: Option<TcpStream>,
+    generation: usize,
+    connected: bool,
+    busy: bool,
+    unread: Vec<u8>,
+    unsent: Vec<u8>,
+}
+
+/// What a scenario does with what happens.
+pub(crate) trait Driver {
+    /// A text frame came.
+    fn text(&mut self, net: &mut Net, id: usize, text: &[u8], now: u64);
+    /// The server (or a failure) ended a connection.
+    fn closed(&mut self, net: &mut Net, id: usize, code: Option<u16>);
+    /// A request was answered; status 0 if the connection ended without an answer.
+    fn answered(&mut self, _net: &mut Net, _http: usize, _status: u16, _body: &[u8], _now: u64) {}
+    /// Before each sleep: acts, and says until when to sleep, or that it is done (`None`).
+    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64>;
+}
+
+/// What went wrong on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    /// By what it was.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// Connections that the server ended, by close code (0 = without one).
+    pub(crate) closed: BTreeMap<u16, u64>,
+    /// HTTP connections that had to be opened again.
+    pub(crate) reconnects: u64,
+}
+
+impl Trouble {
+    pub(crate) fn note(&mut self, what: impl Into<String>) {
+        *self.errors.entry(what.into()).or_default() += 1;
+    }
+}
+
+/// The generator.
+pub(crate) struct Net {
+    poll: Poll,
+    started: Instant,
+    pub(crate) apps: Vec<App>,
+    socket_address: SocketAddr,
+    http_address: SocketAddr,
+    socket_host: String,
+    http_host: String,
+    pub(crate) sockets: Vec<Socket>,
+    https: Vec<Http>,
+    sources: u32,
+    next_source: u32,
+    buffer: Vec<u8>,
+    mask: u32,
+    pub(crate) trouble: Trouble,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) socket: SocketAddr,
+    pub(crate) socket_host: String,
+    pub(crate) http: SocketAddr,
+    pub(crate) http_host: String,
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
+}
+
+impl Net {
+    /// A generator with room for `sockets` clients, none of them connected.
+    pub(crate) fn new(to: &Addresses, apps: Vec<App>, sockets: usize) -> io::Result<Net> {
+        let socket = || Socket {
+            stream: None,
+            generation: 0,
+            state: State::Closed,
+            paused: false,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+            socket_id: String::new(),
+            begun: 0,
+            close_code: None,
+        };
+        Ok(Net {
+            poll: Poll::new()?,
+            started: Instant::now(),
+            apps,
+            socket_address: to.socket,
+            http_address: to.http,
+            socket_host: to.socket_host.clone(),
+            http_host: to.http_host.clone(),
+            sockets: (0..sockets).map(|_| socket()).collect(),
+            https: Vec::new(),
+            sources: (sockets / CONNECTIONS_PER_SOURCE) as u32,
+            next_source: 0,
+            buffer: vec![0; READ_BYTES],
+            mask: 0x2545_F491,
+            trouble: Trouble::default(),
+        })
+    }
+
+    /// Nanoseconds of the tool's clock.
+    pub(crate) fn now(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    /// Lets connections start from several loopback addresses, so that ports of ended ones don't run out.
+    pub(crate) fn spread(&mut self) {
+        self.sources = SOURCES_MAX;
+    }
+
+    fn connection(&mut self, to: SocketAddr, receive_bytes: Option<usize>) -> io::Result<TcpStream> {
+        let raw = RawSocket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        raw.set_nonblocking(true)?;
+        raw.set_tcp_nodelay(true)?;
+        if let Some(bytes) = receive_bytes {
+            raw.set_recv_buffer_size(bytes)?;
+        }
+        if let (IpAddr::V4(ip), true) = (to.ip(), self.sources > 0)
+            && ip.is_loopback()
+        {
+            let last = 2 + self.next_source % self.sources.min(SOURCES_MAX);
+            self.next_source = self.next_source.wrapping_add(1);
+            raw.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last as u8), 0)).into())?;
+        }
+        match raw.connect(&to.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(TcpStream::from_std(raw.into()))
+    }
+
+    // -- WebSocket clients --
+
+    /// Begins a connection of client `id` to the app `app`. A small `receive_bytes` makes a reader that is soon full.
+    pub(crate) fn connect(&mut self, id: usize, app: usize, receive_bytes: Option<usize>) -> io::Result<()> {
+        let mut stream = self.connection(self.socket_address, receive_bytes)?;
+        let begun = self.now();
+        let socket = &mut self.sockets[id];
+        socket.generation = (socket.generation + 1) & 0x3FFF_FFFF;
+        let token = Token(socket.generation << 32 | id);
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        socket.stream = Some(stream);
+        socket.state = State::Connecting;
+        socket.paused = false;
+        socket.close_code = None;
+        socket.begun = begun;
+        socket.unread.clear();
+        socket.unsent.clear();
+        self.apps[app].upgrade(&self.socket_host, &mut socket.unsent);
+        Ok(())
+    }
+
+    /// Sends a text frame; what the kernel doesn't take waits.
+    pub(crate) fn send(&mut self, id: usize, text: &[u8]) {
+        self.send_frame(id, frame::TEXT, text);
+    }
+
+    fn send_frame(&mut self, id: usize, opcode: u8, payload: &[u8]) {
+        self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let mask = self.mask.to_be_bytes();
+        let socket = &mut self.sockets[id];
+        if let (State::Open, Some(stream)) = (socket.state, &socket.stream) {
+            frame::write(&mut socket.unsent, opcode, payload, mask);
+            flush(stream, &mut socket.unsent);
+        }
+    }
+
+    /// Leaves with a close frame, as an SDK does.
+    pub(crate) fn leave(&mut self, id: usize) {
+        self.send_frame(id, frame::CLOSE, &1000u16.to_be_bytes());
+        self.drop_socket(id);
+    }
+
+    /// Ends the connection with a reset: no port stays behind.
+    pub(crate) fn reset(&mut self, id: usize) {
+        if let Some(stream) = &self.sockets[id].stream {
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        self.drop_socket(id);
+    }
+
+    fn drop_socket(&mut self, id: usize) {
+        let socket = &mut self.sockets[id];
+        socket.stream = None; // closes it, which takes it out of the poll as well
+        socket.state = State::Closed;
+        socket.generation = (socket.generation + 1) & 0x3FFF_FFFF;
+        socket.unread = Vec::new();
+        socket.unsent = Vec::new();
+    }
+
+    /// Stops reading: what comes stays in the kernel until its buffers are full.
+    pub(crate) fn pause(&mut self, id: usize) {
+        self.sockets[id].paused = true;
+    }
+
+    /// Reads again.
+    pub(crate) fn resume<D: Driver>(&mut self, driver: &mut D, id: usize) {
+        self.sockets[id].paused = false;
+        self.receive(driver, id, true);
+    }
+
+    // -- HTTP --
+
+    /// Adds a kept connection for requests to the app `app`.
+    pub(crate) fn add_http(&mut self, app: usize) -> io::Result<usize> {
+        let index = self.https.len();
+        self.https.push(Http {
+            app,
+            stream: None,
+            generation: 0,
+            connected: false,
+            busy: false,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+        });
+        self.connect_http(index)?;
+        Ok(index)
+    }
+
+    fn connect_http(&mut self, index: usize) -> io::Result<()> {
+        let mut stream = self.connection(self.http_address, None)?;
+        let http = &mut self.https[index];
+        http.generation = (http.generation + 1) & 0x3FFF_FFFF;
+        let token = Token(HTTP | http.generation << 32 | index);
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        http.stream = Some(stream);
+        (http.connected, http.busy) = (false, false);
+        http.unread.clear();
+        http.unsent.clear();
+        Ok(())
+    }
+
+    /// Sends a signed POST; one at a time on each connection.
+    pub(crate) fn post(&mut self, index: usize, what: &str, body: &[u8]) {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let http = &mut self.https[index];
+        debug_assert!(!http.busy, "one request at a time");
+        http.busy = true;
+        self.apps[http.app].post(&self.http_host, what, body, unix, &mut http.unsent);
+        if let (true, Some(stream)) = (http.connected, &http.stream) {
+            flush(stream, &mut http.unsent);
+        }
+    }
+
+    // -- the loop --
+
+    /// Runs until the driver is done; `false` if `deadline` (of the tool's clock) came first.
+    pub(crate) fn run<D: Driver>(&mut self, driver: &mut D, deadline: u64) -> io::Result<bool> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let now = self.now();
+            let Some(until) = driver.turn(self, now) else { return Ok(true) };
+            if now >= deadline {
+                return Ok(false);
+            }
+            let sleep = Duration::from_nanos(until.min(deadline).saturating_sub(now));
+            let whole = if sleep < SLEEP_STEP { 0 } else { sleep.as_millis() as u64 };
+            match self.poll.poll(&mut events, Some(Duration::from_millis(whole))) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for event in &events {
+                let Token(token) = event.token();
+                if token & HTTP != 0 {
+                    self.http_event(driver, token, event)?;
+                } else {
+                    self.socket_event(driver, token, event);
+                }
+            }
+        }
+    }
+
+    fn socket_event<D: Driver>(&mut self, driver: &mut D, token: usize, event: &Event) {
+        let id = token & 0xFFFF_FFFF;
+        let socket = &mut self.sockets[id];
+        if socket.generation != token >> 32 {
+            return;
+        }
+        let Some(stream) = &socket.stream else { return };
+        if socket.state == State::Connecting && (event.is_writable() || event.is_error()) {
+            match stream.take_error() {
+                Ok(None) if !event.is_error() => socket.state = State::Upgrading,
+                Ok(error) => {
+                    let what = error.map_or_else(|| "reset".to_owned(), |e| e.kind().to_string());
+                    self.trouble.note(format!("connecting: {what}"));
+                    return self.ended(driver, id);
+                }
+                Err(_) => return self.ended(driver, id),
+            }
+        }
+        if event.is_writable() && !socket.unsent.is_empty() {
+            flush(stream, &mut socket.unsent);
+        }
+        let ends = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ends {
+            self.receive(driver, id, ends);
+        }
+    }
+
+    fn ended<D: Driver>(&mut self, driver: &mut D, id: usize) {
+        let code = self.sockets[id].close_code;
+        self.drop_socket(id);
+        driver.closed(self, id, code);
+    }
+
+    /// Reads what is there. A read that doesn't fill its room has emptied the socket, unless its end is known to follow.
+    fn receive<D: Driver>(&mut self, driver: &mut D, id: usize, to_the_end: bool) {
+        let generation = self.sockets[id].generation;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        loop {
+            let socket = &mut self.sockets[id];
+            let Some(stream) = &mut socket.stream else { break };
+            if socket.paused {
+                break;
+            }
+            let waiting = socket.unread.len();
+            if buffer.len() < waiting + READ_BYTES_MIN {
+                buffer.resize((waiting + READ_BYTES_MIN).next_power_of_two(), 0);
+            }
+            buffer[..waiting].copy_from_slice(&socket.unread);
+            let got = match stream.read(&mut buffer[waiting..]) {
+                Ok(0) => {
+                    self.note_close(id);
+                    self.ended(driver, id);
+                    break;
+                }
+                Ok(got) => got,
+                Err(error) if is_later(&error) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => {
+                    self.note_close(id);
+                    self.ended(driver, id);
+                    break;
+                }
+            };
+            socket.unread.clear();
+            let (now, end) = (self.now(), waiting + got);
+            let used = self.take_in(driver, id, generation, &buffer[..end], now);
+            let socket = &mut self.sockets[id];
+            if socket.generation != generation {
+                break;
+            }
+            if used < end {
+                socket.unread.extend_from_slice(&buffer[used..end]);
+            } else if socket.unread.capacity() > KEPT_BYTES_MAX {
+                socket.unread = Vec::new();
+            }
+            if end < buffer.len() && !to_the_end {
+                break;
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn note_close(&mut self, id: usize) {
+        let code = self.sockets[id].close_code.unwrap_or(0);
+        *self.trouble.closed.entry(code).or_default() += 1;
+    }
+
+    /// Hands on all whole frames; gives how many bytes they took.
+    fn take_in<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        id: usize,
+        generation: usize,
+        bytes: &[u8],
+        now: u64,
+    ) -> usize {
+        let mut at = 0;
+        if self.sockets[id].state == State::Upgrading {
+            match http::upgrade(bytes) {
+                Ok(None) => return 0,
+                Ok(Some(length)) => at = length,
+                Err(what) => {
+                    self.trouble.note(what);
+                    self.ended(driver, id);
+                    return 0;
+                }
+            }
+            self.sockets[id].state = State::Open;
+        }
+        while self.sockets[id].generation == generation && !self.sockets[id].paused {
+            let found = match frame::read(&bytes[at..]) {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(what) => {
+                    self.trouble.note(what);
+                    self.ended(driver, id);
+                    break;
+                }
+            };
+            let payload = &bytes[at + found.from..at + found.to];
+            at += found.to;
+            match found.opcode {
+                frame::TEXT => driver.text(self, id, payload, now),
+                frame::PING => self.send_frame(id, frame::PONG, payload),
+                frame::CLOSE => {
+                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    self.sockets[id].close_code = code;
+                }
+                frame::PONG => {}
+                other => self.trouble.note(format!("frame with opcode {other}")),
+            }
+        }
+        at
+    }
+
+    fn http_event<D: Driver>(&mut self, driver: &mut D, token: usize, event: &Event) -> io::Result<()> {
+        let index = token & 0xFFFF_FFFF;
+        let http = &mut self.https[index];
+        if http.generation != (token & !HTTP) >> 32 {
+            return Ok(());
+        }
+        let Some(stream) = &mut http.stream else { return Ok(()) };
+        if !http.connected {
+            if let Some(error) = stream.take_error()? {
+                return Err(error); // a server that takes no connections has nothing to be measured
+            }
+            http.connected = event.is_writable();
+        }
+        if event.is_writable() {
+            flush(stream, &mut http.unsent);
+        }
+        let mut ended = false;
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            loop {
+                match stream.read(&mut self.buffer) {
+                    Ok(0) => ended = true,
+                    Ok(got) => {
+                        http.unread.extend_from_slice(&self.buffer[..got]);
+                        continue;
+                    }
+                    Err(error) if is_later(&error) => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => ended = true,
+                }
+                break;
+            }
+        }
+        let mut body = Vec::new();
+        loop {
+            let http = &mut self.https[index];
+            match http::read(&http.unread, &mut body) {
+                Ok(None) => break,
+                Ok(Some(answer)) => {
+                    http.unread.drain(..answer.length);
+                    http.busy = false;
+                    if answer.keeps {
+                        driver.answered(self, index, answer.status, &body, self.now());
+                    } else {
+                        // First a new connection: the driver may publish again at once.
+                        self.trouble.reconnects += 1;
+                        self.connect_http(index)?;
+                        driver.answered(self, index, answer.status, &body, self.now());
+                        return Ok(());
+                    }
+                }
+                Err(what) => {
+                    self.trouble.note(what);
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        if ended {
+            let waited = self.https[index].busy;
+            self.trouble.reconnects += 1;
+            self.connect_http(index)?;
+            if waited {
+                driver.answered(self, index, 0, b"", self.now());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what the kernel takes; the rest waits until the socket is writable again. Failures show up in reading.
+fn flush(mut stream: &TcpStream, unsent: &mut Vec<u8>) {
+    while !unsent.is_empty() {
+        match stream.write(unsent) {
+            Ok(sent) => {
+                unsent.drain(..sent);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+    if unsent.capacity() > KEPT_BYTES_MAX {
+        *unsent = Vec::new();
+    }
+}

@@ -1,0 +1,158 @@
+//! The server that is measured, as the command line names it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::http;
+use crate::machine::{self, Server};
+use crate::net::{Addresses, Net};
+
+/// How long the first request may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Channel of the first request; nobody listens there.
+const HELLO_CHANNEL: &str = "bench-hello";
+
+/// What all scenarios are told.
+#[derive(Args, Clone, Debug, Serialize)]
+pub(crate) struct Target {
+    /// Address of the WebSocket side, such as ws://127.0.0.1:6001.
+    #[arg(long, default_value = "ws://127.0.0.1:6001")]
+    pub(crate) url: String,
+    /// Address of the HTTP API; without it, that of --url.
+    #[arg(long)]
+    pub(crate) http_url: Option<String>,
+    /// The app's id.
+    #[arg(long, env = "FANFARE_APP_ID")]
+    pub(crate) app_id: String,
+    /// The app's key.
+    #[arg(long, env = "FANFARE_APP_KEY")]
+    pub(crate) key: String,
+    /// The app's secret.
+    #[arg(long, env = "FANFARE_APP_SECRET", hide_env_values = true)]
+    #[serde(skip)]
+    pub(crate) secret: String,
+    /// Processes of the server, for its CPU time and memory; several with commas.
+    #[arg(long, value_delimiter = ',')]
+    #[serde(skip)]
+    pub(crate) server_pid: Vec<i32>,
+    /// Give up on bringing clients up after this many seconds.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) connect_seconds: u64,
+    /// Print one JSON object on one line instead of a table.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) json: bool,
+    /// Copied into the JSON.
+    #[arg(long, default_value = "")]
+    #[serde(skip)]
+    pub(crate) label: String,
+    /// Commit of the server, copied into the JSON.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) commit: Option<String>,
+}
+
+/// Host and port of an address with one of these schemes (the first is the one to show).
+fn resolve(url: &str, schemes: &[&str]) -> anyhow::Result<(String, SocketAddr)> {
+    if url.starts_with("wss:") || url.starts_with("https:") {
+        bail!("{url}: TLS is not measured; name the server behind the proxy");
+    }
+    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(&format!("{scheme}://")));
+    let rest = rest.with_context(|| format!("{url}: an address here begins with {}://", schemes[0]))?;
+    let host = rest.trim_end_matches('/');
+    let full = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    let address = full.to_socket_addrs().with_context(|| format!("{url}: no such host, or no port"))?.next();
+    Ok((host.to_owned(), address.with_context(|| format!("{url}: the host has no address"))?))
+}
+
+impl Target {
+    /// Addresses of both sides.
+    pub(crate) fn addresses(&self) -> anyhow::Result<Addresses> {
+        let (socket_host, socket) = resolve(&self.url, &["ws", "http"])?;
+        let (http_host, http) = match &self.http_url {
+            Some(url) => resolve(url, &["http"])?,
+            None => (socket_host.clone(), socket),
+        };
+        Ok(Addresses { socket, socket_host, http, http_host })
+    }
+
+    /// The app that is measured with.
+    pub(crate) fn app(&self) -> App {
+        App::new(&self.app_id, &self.key, &self.secret)
+    }
+
+    /// Publishes one event that nobody gets.
+    pub(crate) fn try_publish(&self) -> anyhow::Result<()> {
+        hello(&self.addresses()?, &self.app())
+    }
+
+    /// The server's processes.
+    pub(crate) fn server(&self) -> anyhow::Result<Server> {
+        Server::new(&self.server_pid)
+    }
+
+    /// A generator for `sockets` clients of these apps, after each app was seen to take a signed publish.
+    pub(crate) fn net(&self, apps: Vec<App>, sockets: usize, https: usize) -> anyhow::Result<Net> {
+        machine::allow_sockets((sockets + https) as u64)?;
+        let addresses = self.addresses()?;
+        for app in &apps {
+            hello(&addresses, app)?;
+        }
+        Ok(Net::new(&addresses, apps, sockets)?)
+    }
+}
+
+/// Publishes one event that nobody gets, so that a wrong app or address is named before anything is measured.
+fn hello(to: &Addresses, app: &App) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&to.http, HELLO_TIMEOUT)
+        .with_context(|| format!("nothing answers on {}", to.http))?;
+    stream.set_read_timeout(Some(HELLO_TIMEOUT))?;
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let body = format!(r#"{{"name":"hello","channel":"{HELLO_CHANNEL}","data":"{{}}"}}"#);
+    let mut request = Vec::new();
+    app.post(&to.http_host, "events", body.as_bytes(), unix, &mut request);
+    stream.write_all(&request)?;
+    let (mut got, mut body, mut buffer) = (Vec::new(), Vec::new(), [0; 4_096]);
+    loop {
+        let count = stream.read(&mut buffer).context("the first publish was not answered")?;
+        got.extend_from_slice(&buffer[..count]);
+        match http::read(&got, &mut body) {
+            Ok(Some(answer)) if answer.status == 200 => return Ok(()),
+            Ok(Some(answer)) => {
+                bail!(
+                    "the first publish was answered {}: {}",
+                    answer.status,
+                    String::from_utf8_lossy(&body).trim()
+                )
+            }
+            Ok(None) if count > 0 => {}
+            Ok(None) => bail!("the first publish was not answered"),
+            Err(what) => bail!("the first publish was answered with what is {what}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_resolved_and_wrong_ones_explained() {
+        let (host, address) = resolve("ws://127.0.0.1:6001/", &["ws"]).unwrap();
+        assert_eq!((host.as_str(), address.port()), ("127.0.0.1:6001", 6001));
+        assert_eq!(resolve("http://[::1]", &["http"]).unwrap().1.port(), 80);
+        for (url, word) in [("wss://x:1", "TLS"), ("ftp://x:1", "ws://"), ("127.0.0.1:6001", "ws://")] {
+            assert!(resolve(url, &["ws"]).unwrap_err().to_string().contains(word), "{url}");
+        }
+    }
+}
