@@ -4,8 +4,7 @@
 //! (Pusher's documentation page, or an official client's behaviour). It does not decide who may connect, subscribe or publish.
 //!
 //! Reading order: [`limits`], [`socket_id`], [`channel`], [`event`], [`member`], [`user`], [`signature`], [`client_message`],
-//! [`server_message`], [`close`], [`http_api`], [`webhook`],
-//! [`webhook_url`].
+//! [`server_message`], [`close`], [`http_api`], [`webhook`], [`webhook_url`].
 
 pub mod channel;
 pub mod client_message;

@@ -2,7 +2,59 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
+use crate::json::push_string;
 use crate::socket_id::SocketId;
+
+/// The kinds of happenings.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs, reason = "as those of `Event`")]
+pub enum Kind {
+    ChannelOccupied,
+    ChannelVacated,
+    MemberAdded,
+    MemberRemoved,
+    ClientEvent,
+    CacheMiss,
+    SubscriptionCount,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 7] = [
+        Kind::ChannelOccupied,
+        Kind::ChannelVacated,
+        Kind::MemberAdded,
+        Kind::MemberRemoved,
+        Kind::ClientEvent,
+        Kind::CacheMiss,
+        Kind::SubscriptionCount,
+    ];
+
+    /// As in `name` of the body.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::ChannelOccupied => "channel_occupied",
+            Kind::ChannelVacated => "channel_vacated",
+            Kind::MemberAdded => "member_added",
+            Kind::MemberRemoved => "member_removed",
+            Kind::ClientEvent => "client_event",
+            Kind::CacheMiss => "cache_miss",
+            Kind::SubscriptionCount => "subscription_count",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn parse(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The body of a webhook. `events` is a JSON array.
+pub fn body(time_ms: i64, events: &str) -> String {
+    format!(r#"{{"time_ms":{time_ms},"events":{events}}}"#)
+}
 
 /// One happening, in Pusher's words.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,16 +124,152 @@ impl Event {
         }
     }
 
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Event::ChannelOccupied { .. } => Kind::ChannelOccupied,
+            Event::ChannelVacated { .. } => Kind::ChannelVacated,
+            Event::MemberAdded { .. } => Kind::MemberAdded,
+            Event::MemberRemoved { .. } => Kind::MemberRemoved,
+            Event::ClientEvent { .. } => Kind::ClientEvent,
+            Event::CacheMiss { .. } => Kind::CacheMiss,
+            Event::SubscriptionCount { .. } => Kind::SubscriptionCount,
+        }
+    }
+
     /// As in `name` of the body.
     pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// Bytes of its texts.
+    pub fn weight(&self) -> usize {
+        let own = match self {
+            Event::MemberAdded { user_id, .. } | Event::MemberRemoved { user_id, .. } => user_id.len(),
+            Event::ClientEvent { event, data, user_id, .. } => {
+                event.len() + data.len() + user_id.as_ref().map_or(0, |id| id.len())
+            }
+            _ => 0,
+        };
+        self.channel().len() + own
+    }
+
+    /// As in `events` of the body: `data` is always a string, as the Go SDK expects, and `channel` always there, as the PHP
+    /// SDK does.
+    pub fn to_json(&self) -> String {
+        let mut out = Vec::with_capacity(64 + self.weight());
+        let text = |out: &mut Vec<u8>, name: &str, value: &str| {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+            push_string(out, value);
+        };
+        out.extend_from_slice(b"{\"name\":\"");
+        out.extend_from_slice(self.name().as_bytes());
+        out.push(b'"');
+        text(&mut out, "channel", self.channel());
         match self {
-            Event::ChannelOccupied { .. } => "channel_occupied",
-            Event::ChannelVacated { .. } => "channel_vacated",
-            Event::MemberAdded { .. } => "member_added",
-            Event::MemberRemoved { .. } => "member_removed",
-            Event::ClientEvent { .. } => "client_event",
-            Event::CacheMiss { .. } => "cache_miss",
-            Event::SubscriptionCount { .. } => "subscription_count",
+            Event::MemberAdded { user_id, .. } | Event::MemberRemoved { user_id, .. } => {
+                text(&mut out, "user_id", user_id);
+            }
+            Event::ClientEvent { event, data, socket_id, user_id, .. } => {
+                text(&mut out, "event", event);
+                text(&mut out, "data", data);
+                text(&mut out, "socket_id", &socket_id.to_string());
+                if let Some(user_id) = user_id {
+                    text(&mut out, "user_id", user_id);
+                }
+            }
+            Event::SubscriptionCount { subscription_count, .. } => {
+                out.extend_from_slice(format!(",\"subscription_count\":{subscription_count}").as_bytes());
+            }
+            Event::ChannelOccupied { .. } | Event::ChannelVacated { .. } | Event::CacheMiss { .. } => {}
         }
+        out.push(b'}');
+        // Only whole texts went in.
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Reads a `channel_vacated` or `member_removed` as [`Event::to_json`] wrote it; `None` for anything else.
+    pub fn parse_end(json: &str) -> Option<Event> {
+        #[derive(Deserialize)]
+        struct End {
+            name: String,
+            channel: String,
+            user_id: Option<String>,
+        }
+        let end: End = serde_json::from_str(json).ok()?;
+        let channel = end.channel.into();
+        match (Kind::parse(&end.name)?, end.user_id) {
+            (Kind::ChannelVacated, _) => Some(Event::ChannelVacated { channel }),
+            (Kind::MemberRemoved, Some(user_id)) => {
+                Some(Event::MemberRemoved { channel, user_id: user_id.into() })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_the_fields_that_the_sdks_read() {
+        let channel: Arc<str> = "presence-a\"b".into();
+        let user_id: Arc<str> = "7".into();
+        let socket_id = SocketId { node: 1, random: 2 };
+        let (event, data): (Arc<str>, Arc<str>) = ("client-x".into(), r#"{"a":1}"#.into());
+        let sent = |user_id| Event::ClientEvent {
+            channel: channel.clone(),
+            event: event.clone(),
+            data: data.clone(),
+            socket_id,
+            user_id,
+        };
+        for (event, json) in [
+            (
+                Event::ChannelOccupied { channel: channel.clone() },
+                r#"{"name":"channel_occupied","channel":"presence-a\"b"}"#,
+            ),
+            (
+                Event::ChannelVacated { channel: channel.clone() },
+                r#"{"name":"channel_vacated","channel":"presence-a\"b"}"#,
+            ),
+            (
+                Event::MemberAdded { channel: channel.clone(), user_id: user_id.clone() },
+                r#"{"name":"member_added","channel":"presence-a\"b","user_id":"7"}"#,
+            ),
+            (
+                Event::MemberRemoved { channel: channel.clone(), user_id: user_id.clone() },
+                r#"{"name":"member_removed","channel":"presence-a\"b","user_id":"7"}"#,
+            ),
+            (
+                sent(None),
+                r#"{"name":"client_event","channel":"presence-a\"b","event":"client-x","data":"{\"a\":1}","socket_id":"1.2"}"#,
+            ),
+            (
+                sent(Some(user_id.clone())),
+                r#"{"name":"client_event","channel":"presence-a\"b","event":"client-x","data":"{\"a\":1}","socket_id":"1.2","user_id":"7"}"#,
+            ),
+            (
+                Event::CacheMiss { channel: channel.clone() },
+                r#"{"name":"cache_miss","channel":"presence-a\"b"}"#,
+            ),
+            (
+                Event::SubscriptionCount { channel: channel.clone(), subscription_count: 3 },
+                r#"{"name":"subscription_count","channel":"presence-a\"b","subscription_count":3}"#,
+            ),
+        ] {
+            assert_eq!(event.to_json(), json);
+            assert_eq!(Kind::parse(event.name()), Some(event.kind()));
+            let read = Event::parse_end(json);
+            match event.kind() {
+                Kind::ChannelVacated | Kind::MemberRemoved => assert_eq!(read, Some(event)),
+                _ => assert_eq!(read, None),
+            }
+        }
+        assert_eq!(body(5, "[{}]"), r#"{"time_ms":5,"events":[{}]}"#);
+        assert_eq!(Event::parse_end("["), None);
     }
 }

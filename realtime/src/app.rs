@@ -11,6 +11,8 @@ use crate::console::Console;
 use crate::hub::Channels;
 use crate::meter::{AppMeter, ScopeMeter};
 use crate::users::Users;
+use crate::webhooks::Endpoint;
+use crate::webhooks::backlog::AppBacklog;
 
 /// A text that no log may show.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,6 +110,8 @@ pub struct AppSnapshot {
     pub limits: Limits,
     /// Whose connections and messages are counted together: `account:ID` or `app:ID`.
     pub meter_scope: Arc<str>,
+    /// Where its webhooks go.
+    pub webhooks: Vec<Endpoint>,
     /// The dashboard's own app: no console, no meter.
     pub internal: bool,
     /// Grows with each change.
@@ -156,6 +160,7 @@ pub struct App {
     pub console: Console,
     pub(crate) cache: Cache,
     pub(crate) users: Users,
+    pub(crate) backlog: AppBacklog,
     pub(crate) meter: AppMeter,
     pub(crate) scope: Arc<ScopeMeter>,
 }
@@ -179,6 +184,7 @@ impl App {
             id: snapshot.id,
             console: Console::new(node, snapshot.internal),
             channels: Channels::default(),
+            backlog: AppBacklog::default(),
             cache: Cache::default(),
             users: Users::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -245,6 +251,7 @@ pub(crate) mod tests {
                 presence_members_max: 100,
             },
             meter_scope: "account:a".into(),
+            webhooks: vec![],
             internal: false,
             version: 1,
         }

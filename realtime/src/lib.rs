@@ -28,7 +28,7 @@ mod transport;
 pub mod unknown_keys;
 pub mod usage;
 mod users;
-mod webhooks;
+pub mod webhooks;
 pub mod ws;
 
 pub use cache::Cached;

@@ -67,7 +67,14 @@ pub(crate) enum Class {
     ClientEvent,
     Presence,
     Read,
+    Webhook,
 }
+
+/// Number of classes.
+const CLASSES: usize = 6;
+
+/// Counts by class.
+pub(crate) type Counts = [i64; CLASSES];
 
 /// One app's own counters; the classes hold what is not yet written to storage.
 #[derive(Debug)]
@@ -77,7 +84,7 @@ pub(crate) struct AppMeter {
     unauthorized: AtomicU64,
     peak: AtomicU64,
     messages: DayCount,
-    pending: [AtomicI64; 5],
+    pending: [AtomicI64; CLASSES],
 }
 
 impl AppMeter {
@@ -113,7 +120,7 @@ impl AppMeter {
     }
 
     /// Takes what storage has not seen: counts by class, and the highest number of connections since the last call.
-    pub(crate) fn take_pending(&self) -> ([i64; 5], u64) {
+    pub(crate) fn take_pending(&self) -> (Counts, u64) {
         let counts = std::array::from_fn(|i| self.pending[i].swap(0, Relaxed));
         (counts, self.peak.swap(self.connections(), Relaxed))
     }
@@ -124,7 +131,7 @@ impl AppMeter {
     }
 
     /// Gives back what storage did not take.
-    pub(crate) fn give_back(&self, counts: [i64; 5], peak: u64) {
+    pub(crate) fn give_back(&self, counts: Counts, peak: u64) {
         for (pending, n) in self.pending.iter().zip(counts) {
             pending.fetch_add(n, Relaxed);
         }

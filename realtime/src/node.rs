@@ -163,18 +163,28 @@ impl Node {
 
     /// An app changed in storage: reads it anew. Sockets of an app that was disabled or deleted are closed.
     pub async fn refresh(&self, id: u64) -> Result<(), SourceError> {
+        self.webhooks().nudge();
+        let before = self.apps().loaded(id).map(|app| app.snapshot());
         let Some((app, exists)) = self.apps().reload(id).await? else { return Ok(()) };
         let snapshot = app.snapshot();
+        if exists && before.is_some_and(|before| before == snapshot) {
+            // A wake-up only, such as for a webhook to send again.
+            return Ok(());
+        }
         app.console.record(Kind::ConfigChanged, |row| {
             row.details = match (exists, snapshot.enabled) {
                 (false, _) => "the app was deleted".into(),
                 (true, false) => "the app is disabled".into(),
                 (true, true) => format!(
-                    "settings now: client events {}, {}",
+                    "settings now: client events {}, {}, {}",
                     if snapshot.client_events { "on" } else { "off" },
                     match snapshot.allowed_origins.len() {
                         0 => "any origin".to_owned(),
                         n => format!("{n} allowed origins"),
+                    },
+                    match snapshot.webhooks.len() {
+                        1 => "1 webhook".to_owned(),
+                        n => format!("{n} webhooks"),
                     }
                 ),
             };
@@ -219,6 +229,7 @@ impl Node {
 
     /// Writes what is not yet in storage and ends the shards.
     pub async fn stop(&self) {
+        self.stop_webhooks().await;
         self.flush_usage().await;
         self.0.shards.iter().for_each(|shard| shard.push(Command::Stop));
     }

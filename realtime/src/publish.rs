@@ -10,7 +10,7 @@ use protocol::channel::ChannelKind;
 use protocol::json::data_text;
 use protocol::server_message::channel_event;
 use protocol::socket_id::SocketId;
-use protocol::webhook::Event;
+use protocol::webhook::{self, Event};
 use serde_json::value::RawValue;
 
 use crate::app::App;
@@ -148,13 +148,15 @@ impl Node {
         let text = channel_event(event, channel, data, user_id);
         let frame = frame::text(&text);
         let entered = app.channels.with(channel, |held| {
-            self.webhooks().record(app, || Event::ClientEvent {
-                channel: held.name.clone(),
-                event: event.into(),
-                data: data_text(data).into(),
-                socket_id: sender,
-                user_id: user_id.map(Into::into),
-            });
+            if self.webhooks().wants(app, webhook::Kind::ClientEvent) {
+                self.webhooks().record(app, || Event::ClientEvent {
+                    channel: held.name.clone(),
+                    event: event.into(),
+                    data: data_text(data).into(),
+                    socket_id: sender,
+                    user_id: user_id.map(Into::into),
+                });
+            }
             self.enter(held, frame, Some(sender));
             held.reaches(Some(sender))
         });

@@ -28,6 +28,8 @@ pub struct UsageDelta {
     pub presence: i64,
     /// Other REST calls.
     pub reads: i64,
+    /// POSTs of webhooks.
+    pub webhooks: i64,
     /// Highest number of open connections.
     pub connections_peak: i64,
 }
@@ -48,10 +50,10 @@ pub(crate) async fn flush(apps: &Apps, sink: &dyn UsageSink) -> Result<(), Sourc
     let mut deltas = Vec::new();
     for app in apps.all_to_flush() {
         let (counts, peak) = app.meter.take_pending();
-        if counts == [0; 5] && peak == 0 || app.snapshot().internal {
+        if counts.iter().all(|n| *n == 0) && peak == 0 || app.snapshot().internal {
             continue;
         }
-        let [publishes, deliveries, client_events, presence, reads] = counts;
+        let [publishes, deliveries, client_events, presence, reads, webhooks] = counts;
         deltas.push(UsageDelta {
             app_id: app.id(),
             day,
@@ -60,6 +62,7 @@ pub(crate) async fn flush(apps: &Apps, sink: &dyn UsageSink) -> Result<(), Sourc
             client_events,
             presence,
             reads,
+            webhooks,
             connections_peak: peak as i64,
         });
         taken.push((app, counts, peak));

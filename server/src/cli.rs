@@ -1,6 +1,7 @@
 //! The command line. Without a command it is `fanfare dev`.
 
 mod switches;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -75,6 +76,9 @@ enum Command {
     /// Apps, straight in the database.
     #[command(subcommand)]
     Apps(Apps),
+    /// An app's webhook endpoints and their log, straight in the database.
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     /// People, straight in the database.
     #[command(subcommand)]
     Admin(Admin),
@@ -213,6 +217,10 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 Ok(())
             }
             Some(Command::Apps(command)) => apps(&config, command).await,
+            Some(Command::Webhooks(command)) => {
+                let db = serve::open_db(&config).await?;
+                command.run(&db, &config).await
+            }
             Some(Command::Admin(Admin::Create { email, password })) => {
                 let db = serve::open_db(&config).await?;
                 operator::make_owner(&db, email, password).await?;

@@ -56,6 +56,11 @@ pub const SETTINGS: &[Setting] = &[
         "Believe X-Forwarded-For and X-Forwarded-Proto; true only behind an own proxy.",
     ),
     setting("drain_seconds", "5", "On SIGTERM, sockets are closed over this time with 4200."),
+    setting(
+        "webhook_allow",
+        "",
+        "Where webhooks may go beside the public internet: addresses, networks and host names, separated by commas; `fanfare dev`: this machine.",
+    ),
     setting("log", "info", "Filter of log lines, as of tracing."),
     setting("log_format", "text", "text or json."),
 ];
@@ -102,6 +107,8 @@ pub struct Config {
     pub trust_proxy: bool,
     /// Length of a drain.
     pub drain: std::time::Duration,
+    /// Where webhooks may go beside the public internet.
+    pub webhook_allow: protocol::webhook_url::Allow,
     /// Development mode.
     pub dev: bool,
     /// Log filter.
@@ -122,7 +129,7 @@ pub struct StaticApp {
 }
 
 impl Raw {
-    /// Collects the settings. `flags` come from the command line; `dev` changes two defaults.
+    /// Collects the settings. `flags` come from the command line; `dev` changes some defaults.
     pub fn load(flags: &[(&'static str, Option<String>)], dev: bool) -> anyhow::Result<Raw> {
         Raw::from_parts(flags, dev, |name| std::env::var(name).ok(), read_file()?)
     }
@@ -152,6 +159,7 @@ impl Raw {
                 (true, "listen") => "127.0.0.1:6001",
                 (true, "signup") => "open",
                 (true, "drain_seconds") => "0",
+                (true, "webhook_allow") => "127.0.0.0/8,::1,localhost",
                 _ => setting.default,
             };
             let value = flag
@@ -252,6 +260,10 @@ impl Raw {
                 Some(other) => bail!("trust_proxy must be true or false, it is {other:?}"),
             },
             drain: std::time::Duration::from_secs(number("drain_seconds")?.unwrap_or(5)),
+            webhook_allow: protocol::webhook_url::Allow::parse(self.get("webhook_allow").unwrap_or_default())
+                .map_err(|entry| {
+                    anyhow::anyhow!("webhook_allow must list addresses, networks such as 10.0.0.0/8 and host names, not {entry:?}")
+                })?,
             dev,
             log: self.get("log").unwrap_or("info").to_owned(),
             log_json: match self.get("log_format") {
@@ -328,6 +340,7 @@ mod tests {
             (("FANFARE_APP_ID", "7"), "app_id"),
             (("FANFARE_ADMIN_EMAIL", "a@b.c"), "admin_email"),
             (("FANFARE_URL", "ftp://x"), "url"),
+            (("FANFARE_WEBHOOK_ALLOW", "10.0.0.0/33"), "webhook_allow"),
         ] {
             let error = load(&[], &[env], "").unwrap().check(false).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

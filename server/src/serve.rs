@@ -64,6 +64,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     for app in tenancy::app::list_all(&db).await?.iter().take(1_000) {
         node.apps().find_by_id(app.id).await?;
     }
+    node.start_webhooks(Arc::new(wiring::Webhooks(db.clone())), config.webhook_allow.clone()).await;
     tokio::spawn(wiring::follow(db.clone(), node.clone(), seq));
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use protocol::limits::CLIENT_EVENTS_PER_SECOND_MAX;
+use protocol::webhook::Kind;
 use realtime::app::{AppSnapshot, Features, KeyPair, Limits, Secret};
 use realtime::apps::{AppRecord, AppSource, SourceError};
 use realtime::node::SYSTEM_APP_ID;
 use realtime::usage::BoxFuture;
+use realtime::webhooks::{ChannelFilter, Endpoint};
 use tenancy::app::NodeView;
 use tenancy::db::{Db, DbError};
 use tenancy::instance::SystemApp;
+use tenancy::webhook_endpoint::{self, WebhookEndpoint};
 
 use crate::config::StaticApp;
 
@@ -54,6 +57,23 @@ fn features(stored: tenancy::app::Features) -> Features {
     Features { subscription_counts, watchlist, authorized_connections, force_tls, webhook_batching }
 }
 
+fn endpoint(stored: WebhookEndpoint) -> Endpoint {
+    use webhook_endpoint::ChannelFilter as Stored;
+    Endpoint {
+        active: stored.enabled && stored.paused_ms.is_none(),
+        id: stored.id.into(),
+        url: stored.url.into(),
+        kinds: stored.kinds.iter().filter_map(|kind| Kind::parse(kind)).collect(),
+        channels: match stored.channel_filter {
+            Stored::None => ChannelFilter::All,
+            Stored::Prefix(text) => ChannelFilter::Prefix(text.into()),
+            Stored::Exact(text) => ChannelFilter::Exact(text.into()),
+            Stored::Glob(text) => ChannelFilter::Glob(text.into()),
+        },
+        headers: stored.headers.into_iter().map(|(name, value)| (name, Secret::new(&value))).collect(),
+    }
+}
+
 impl Source {
     fn built_in(&self, id: u64, name: &str, key: &str, secret: &str, internal: bool) -> AppRecord {
         let snapshot = AppSnapshot {
@@ -67,6 +87,8 @@ impl Source {
             keys: vec![KeyPair { key: key.into(), secret: Secret::new(secret) }],
             limits: NO_LIMITS,
             meter_scope: format!("app:{id}").into(),
+            // A static app has no page on which to make an endpoint.
+            webhooks: Vec::new(),
             internal,
             version: 0,
         };
@@ -91,6 +113,7 @@ impl Source {
                 (format!("account:{}", app.account_id), used, view.account_plan)
             }
         };
+        let webhooks = webhook_endpoint::list_for_node(&self.db, app.id).await.map_err(unreachable_store)?;
         let limits = tenancy::limits::Limits::of(plan);
         let keys = view
             .keys
@@ -113,6 +136,7 @@ impl Source {
                 presence_members_max: limits.presence_members_max,
             },
             meter_scope: Arc::from(scope),
+            webhooks: webhooks.into_iter().map(endpoint).collect(),
             internal: false,
             version: app.version,
         };

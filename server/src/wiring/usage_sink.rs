@@ -21,7 +21,7 @@ impl UsageSink for Sink {
                     client_events: d.client_events,
                     presence: d.presence,
                     reads: d.reads,
-                    webhooks: 0,
+                    webhooks: d.webhooks,
                     connections_peak: d.connections_peak,
                 })
                 .collect();
