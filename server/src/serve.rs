@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::routing::get;
 use dashboard::{Dashboard, DashboardConfig};
 use http::StatusCode;
-use protocol::webhook_url::Allow;
 use realtime::{Node, NodeConfig};
 use tenancy::db::Db;
 use tenancy::plan::Plan;
@@ -76,11 +75,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         cluster: config.cluster.clone(),
         setup_token: setup_token.clone(),
         trusted_proxies: config.trust_proxy,
-        webhook_allow: if config.dev {
-            Allow::parse("127.0.0.0/8, ::1").unwrap_or_default()
-        } else {
-            Allow::default()
-        },
+        webhook_allow: config.webhook_allow.clone(),
     };
     if let Some(token) = setup_token {
         let here = reachable(listener.local_addr()?);
