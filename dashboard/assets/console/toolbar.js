@@ -48,11 +48,10 @@ export class Toolbar {
     for (const { id } of GROUPS) {
       const n = store.groupCount(id);
       const badge = this.#chips.get(id).querySelector('.chip-count');
-      const words = short(n);
-      if (badge.textContent !== words) {
-        badge.textContent = words;
-        badge.title = count(n);
-      }
+      const [words, exact] = [short(n), count(n)];
+      if (badge.textContent !== words) badge.textContent = words;
+      // From 1,000 on the words stay the same while the number goes on.
+      if (badge.title !== exact) badge.title = exact;
     }
     for (const [kind, { number }] of this.#boxes) {
       const words = short(store.counts.get(kind) ?? 0);
