@@ -16,7 +16,7 @@ use tenancy::webhook_endpoint::{self, ChannelFilter, EndpointChange, EndpointErr
 use crate::Dashboard;
 use crate::error::PageError;
 use crate::page::{AppBar, Frame, Section, count, html, moment};
-use crate::pages::webhooks::{self, Health};
+use crate::pages::webhooks::{self, Arrived, Health};
 use crate::scope::CurrentApp;
 use crate::session::CurrentUser;
 
@@ -117,8 +117,7 @@ struct EndpointPage {
     endpoint: WebhookEndpoint,
     health: Health,
     channels: String,
-    success: Option<String>,
-    ended: String,
+    arrived: Arrived,
     /// Since when it fails or is paused, in words.
     trouble: Option<String>,
     stage: Option<Stage>,
@@ -181,8 +180,7 @@ async fn show(
             ChannelFilter::Exact(text) => text.clone(),
             ChannelFilter::Glob(text) => format!("like {text}"),
         },
-        success: webhooks::success(&summary),
-        ended: count(summary.delivered + summary.failed),
+        arrived: Arrived::new(&summary),
         trouble: trouble(&endpoint),
         stage,
         rows: found.into_iter().map(|delivery| Row::new(delivery, now)).collect(),

@@ -45,7 +45,7 @@ pub(super) fn health(endpoint: &WebhookEndpoint, arrived: u64) -> Health {
 }
 
 /// `98.5 %` of what came to an end, or nothing.
-pub(super) fn success(summary: &Summary) -> Option<String> {
+fn success(summary: &Summary) -> Option<String> {
     let ended = summary.delivered + summary.failed;
     let tenths = (summary.delivered * 1_000).checked_div(ended)?;
     Some(match tenths {
@@ -57,8 +57,28 @@ pub(super) fn success(summary: &Summary) -> Option<String> {
 struct Row {
     endpoint: WebhookEndpoint,
     health: Health,
-    success: Option<String>,
-    ended: String,
+    arrived: Arrived,
+}
+
+/// How much of the last day's deliveries arrived, in words.
+pub(super) struct Arrived {
+    /// `98.5 %`; `None` before anything came to an end.
+    pub(super) share: Option<String>,
+    /// `of 1,204`, `3 on their way`, `none sent`.
+    pub(super) of: String,
+}
+
+impl Arrived {
+    pub(super) fn new(summary: &Summary) -> Arrived {
+        let share = success(summary);
+        let of = match (&share, summary.pending) {
+            (Some(_), _) => format!("of {}", count(summary.delivered + summary.failed)),
+            (None, 0) => "none sent".to_owned(),
+            (None, 1) => "1 on its way".to_owned(),
+            (None, n) => format!("{} on their way", count(n)),
+        };
+        Arrived { share, of }
+    }
 }
 
 #[derive(Template)]
@@ -114,12 +134,7 @@ async fn rows(dashboard: &Dashboard, app: &App) -> Result<Vec<Row>, PageError> {
     let row = |endpoint: WebhookEndpoint| {
         let summary =
             summaries.iter().find(|one| one.endpoint_id == endpoint.id).cloned().unwrap_or_default();
-        Row {
-            health: health(&endpoint, summary.delivered),
-            success: success(&summary),
-            ended: count(summary.delivered + summary.failed),
-            endpoint,
-        }
+        Row { health: health(&endpoint, summary.delivered), arrived: Arrived::new(&summary), endpoint }
     };
     Ok(endpoints.into_iter().map(row).collect())
 }
@@ -160,6 +175,12 @@ mod tests {
         assert_eq!(of(5, 0).as_deref(), Some("100 %"));
         assert_eq!(of(0, 1).as_deref(), Some("0.0 %"));
         assert_eq!(of(9_999, 1).as_deref(), Some("99.9 %"), "never rounded up to all");
+        let of = |pending, delivered| {
+            Arrived::new(&Summary { endpoint_id: String::new(), pending, delivered, failed: 0 }).of
+        };
+        assert_eq!(of(0, 0), "none sent");
+        assert_eq!(of(1_200, 0), "1,200 on their way");
+        assert_eq!(of(3, 1_204), "of 1,204");
     }
 
     #[test]
