@@ -49,16 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("shop-staging", "eu"),
         ("Chat of the support team, Lisbon", "sa1"),
     ] {
-        let new = NewApp {
-            name,
-            cluster,
-            id: None,
-            key: None,
-            secret: None,
-            plan: None,
-            connections_max: None,
-            client_events: name.starts_with("Chat"),
-        };
+        let new = NewApp { name, cluster, client_events: name.starts_with("Chat"), ..NewApp::default() };
         let (made, _) = app::create(&db, &account.id, new).await?;
         if name == "shop-prod" {
             app::create_key(&db, &account.id, made.id).await?;

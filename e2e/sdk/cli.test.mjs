@@ -98,6 +98,13 @@ story('apps set switches features of an app, says how all stand, and leaves the 
   assert.match(stdout, /^force-tls +off$/m);
 });
 
+story('apps create takes the switches too, and leaves the others at their defaults', async () => {
+  const app = await server.app({ name: 'born with', switches: { watchlist: true, webhookBatching: false } });
+  const { id, watchlist, webhook_batching, ...others } = await server.set(app, {});
+  assert.deepEqual([id, watchlist, webhook_batching], [app.id, true, false]);
+  assert.deepEqual(others, { client_events: false, subscription_counts: false, authorized_connections: false, force_tls: false });
+});
+
 story('a running server follows `apps set` within a second, on the connections that it has', async (t) => {
   const app = await server.app({ name: 'followed' });
   const [from, to] = [client(t, server, app), client(t, server, app)];

@@ -139,6 +139,9 @@ export async function commandOk(args, options) {
   return result;
 }
 
+/** `{ forceTls: true }` as `--force-tls on`. */
+const switchFlags = (switches) => Object.entries(switches).flatMap(([name, on]) => [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, on ? 'on' : 'off']);
+
 const servers = new Set();
 
 export class Server {
@@ -241,11 +244,8 @@ export class Server {
     return command(args, { dataDir: this.dataDir, ...options, env: { ...this.env, ...options.env } });
   }
 
-  /**
-   * Makes an app by `fanfare apps create` and waits until the server answers for it. `switches` are set (see `set`)
-   * before the server has read the app, so they hold from the first connection.
-   */
-  async app({ name = 'story', id, key, secret, cluster, plan, maxConnections, clientEvents, owner, switches } = {}) {
+  /** Makes an app by `fanfare apps create`, with `switches` as `set` takes them, and waits until the server answers for it. */
+  async app({ name = 'story', id, key, secret, cluster, plan, maxConnections, clientEvents, owner, switches = {} } = {}) {
     const args = ['apps', 'create', '--name', name, '--json'];
     const add = (flag, value) => value !== undefined && args.push(flag, String(value));
     add('--id', id);
@@ -256,9 +256,9 @@ export class Server {
     add('--max-connections', maxConnections);
     add('--owner', owner);
     if (clientEvents) args.push('--client-events');
+    args.push(...switchFlags(switches));
     const { stdout } = await commandOk(args, { dataDir: this.dataDir });
     const app = JSON.parse(stdout);
-    if (switches) await this.set(app, switches);
     await this.serves(app);
     return app;
   }
@@ -268,8 +268,7 @@ export class Server {
    * A server that serves the app already follows within a second.
    */
   async set(app, switches) {
-    const flags = Object.entries(switches).flatMap(([name, on]) => [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, on ? 'on' : 'off']);
-    const { stdout } = await commandOk(['apps', 'set', app.id, ...flags, '--json'], { dataDir: this.dataDir });
+    const { stdout } = await commandOk(['apps', 'set', app.id, ...switchFlags(switches), '--json'], { dataDir: this.dataDir });
     return JSON.parse(stdout);
   }
 

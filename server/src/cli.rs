@@ -146,6 +146,8 @@ struct CreateApp {
     /// Let clients trigger events.
     #[arg(long)]
     client_events: bool,
+    #[command(flatten)]
+    features: switches::FeatureFlags,
     /// E-mail of the owner; otherwise the first one.
     #[arg(long)]
     owner: Option<String>,
@@ -258,6 +260,7 @@ async fn apps(config: &Config, command: &Apps) -> anyhow::Result<()> {
                 plan: plan.transpose()?,
                 connections_max: wanted.max_connections,
                 client_events: wanted.client_events,
+                features: wanted.features.change(),
             };
             let (app, key) = tenancy::app::create(&db, &account.id, new).await?;
             if wanted.json {

@@ -40,15 +40,6 @@ async fn first_app(
     if let Some(app) = tenancy::app::list(db, account).await?.into_iter().min_by_key(|app| app.id) {
         return operator::find(db, app.id).await;
     }
-    let new = NewApp {
-        name: "My first app",
-        cluster,
-        id: None,
-        key: None,
-        secret: None,
-        plan: None,
-        connections_max: None,
-        client_events: true,
-    };
+    let new = NewApp { name: "My first app", cluster, client_events: true, ..NewApp::default() };
     Ok(tenancy::app::create(db, account, new).await?)
 }

@@ -94,16 +94,7 @@ async fn submit(
     form: Result<Form<NewAppForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
-    let new = NewApp {
-        name: &form.name,
-        cluster: &form.cluster,
-        id: None,
-        key: None,
-        secret: None,
-        plan: None,
-        connections_max: None,
-        client_events: false,
-    };
+    let new = NewApp { name: &form.name, cluster: &form.cluster, ..NewApp::default() };
     let error = match tenancy::app::create(dashboard.db(), &current.account().id, new).await {
         Ok((app, _)) => return Ok(Redirect::to(&format!("/dash/apps/{}/start", app.id)).into_response()),
         Err(error) => error,

@@ -15,6 +15,16 @@ pub(super) struct Switches {
     /// Clients may trigger events themselves.
     #[arg(long, value_name = "on|off")]
     client_events: Option<Position>,
+    #[command(flatten)]
+    features: FeatureFlags,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Flags of `apps create` too, where a switch that isn't named has its default.
+#[derive(Args)]
+pub(super) struct FeatureFlags {
     /// Subscribers are told how many they are.
     #[arg(long, value_name = "on|off")]
     subscription_counts: Option<Position>,
@@ -30,9 +40,19 @@ pub(super) struct Switches {
     /// Several events travel in one webhook.
     #[arg(long, value_name = "on|off")]
     webhook_batching: Option<Position>,
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
+}
+
+impl FeatureFlags {
+    pub(super) fn change(&self) -> FeatureChange {
+        let set = |position: Option<Position>| position.map(Position::is_on);
+        FeatureChange {
+            subscription_counts: set(self.subscription_counts),
+            watchlist: set(self.watchlist),
+            authorized_connections: set(self.authorized_connections),
+            force_tls: set(self.force_tls),
+            webhook_batching: set(self.webhook_batching),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -49,16 +69,9 @@ impl Position {
 
 impl Switches {
     fn change(&self) -> AppChange {
-        let set = |position: Option<Position>| position.map(Position::is_on);
         AppChange {
-            client_events: set(self.client_events),
-            features: FeatureChange {
-                subscription_counts: set(self.subscription_counts),
-                watchlist: set(self.watchlist),
-                authorized_connections: set(self.authorized_connections),
-                force_tls: set(self.force_tls),
-                webhook_batching: set(self.webhook_batching),
-            },
+            client_events: self.client_events.map(Position::is_on),
+            features: self.features.change(),
             ..AppChange::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Making an app: id, key and secret at once, in one transaction with its change row.
 
-use super::{App, AppKey, AppRow, FIRST_ID, app_columns, normal_name};
+use super::{App, AppKey, AppRow, FIRST_ID, FeatureChange, Features, app_columns, normal_name};
 use crate::account::{self, AccountId};
 use crate::clock::now_ms;
 use crate::db::{Db, DbError, tx};
@@ -14,8 +14,8 @@ statements::sqls! {
     TAKE_ID = "insert into app_ids (id, account_id, metered_apart) values ($1, $2, $3) on conflict (id) do nothing";
     INSERT = concat!(
         "insert into apps (id, account_id, name, cluster, enabled, client_events, allowed_origins, plan,
-            connections_max, created_ms, version)
-        values ($1, $2, $3, $4, 1, $5, '[]', $6, $7, $8, 1) returning ", app_columns!());
+            connections_max, created_ms, version, features)
+        values ($1, $2, $3, $4, 1, $5, '[]', $6, $7, $8, 1, $9) returning ", app_columns!());
     INSERT_KEY = "insert into app_keys (key, app_id, secret, created_ms) values ($1, $2, $3, $4)
         on conflict (key) do nothing";
 }
@@ -50,6 +50,8 @@ pub struct NewApp<'a> {
     pub connections_max: Option<u64>,
     /// Whether clients may send events themselves.
     pub client_events: bool,
+    /// Switches that shall not have their defaults.
+    pub features: FeatureChange,
 }
 
 impl std::fmt::Debug for NewApp<'_> {
@@ -63,6 +65,7 @@ impl std::fmt::Debug for NewApp<'_> {
             .field("plan", &self.plan)
             .field("connections_max", &self.connections_max)
             .field("client_events", &self.client_events)
+            .field("features", &self.features)
             .finish()
     }
 }
@@ -121,6 +124,7 @@ pub async fn create(
         secret: Secret::new(new.secret.map_or_else(random_hex::<APP_KEY_BYTES>, str::to_owned)),
         created_ms: now_ms(),
     };
+    let features = Features::default().changed(new.features).to_column();
     let connections_max = new.connections_max.map(|max| i64::try_from(max).unwrap_or(i64::MAX));
 
     // Rows are locked in one order in all transactions: account, id counter, ids, apps, change counter.
@@ -162,6 +166,7 @@ pub async fn create(
             .bind(new.plan.map(Plan::name))
             .bind(connections_max)
             .bind(key.created_ms)
+            .bind(&features)
             .fetch_one(&mut *t)
             .await
             .map_err(DbError::from)?;

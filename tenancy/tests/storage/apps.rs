@@ -2,7 +2,7 @@
 
 use crate::support::{make_app, named, on_both, on_both_urls, sign_up};
 use std::collections::BTreeSet;
-use tenancy::app::{self, AppChange, CreateAppError, NewApp, UpdateAppError};
+use tenancy::app::{self, AppChange, CreateAppError, FeatureChange, Features, NewApp, UpdateAppError};
 use tenancy::plan::Plan;
 use tenancy::{Db, instance, user};
 
@@ -46,6 +46,7 @@ async fn what_is_asked_for_is_kept() {
             plan: Some(Plan::Startup),
             connections_max: Some(10),
             client_events: true,
+            features: FeatureChange { watchlist: Some(true), ..FeatureChange::default() },
         };
         let (made, key) = app::create(&db, &account.id, new).await.unwrap();
         assert_eq!((key.key.as_str(), key.secret.expose()), ("Kept_key-1", "secret"));
@@ -53,6 +54,7 @@ async fn what_is_asked_for_is_kept() {
         assert_eq!((made.plan, made.connections_max), (Some(Plan::Startup), Some(10)));
         assert!(made.enabled && made.client_events && made.allowed_origins.is_empty());
         assert_eq!((made.version, &made.account_id), (1, &account.id));
+        assert_eq!(made.features, Features { watchlist: true, ..Features::default() });
 
         assert_eq!(app::find(&db, &account.id, 42).await.unwrap().as_ref(), Some(&made));
         assert_eq!(app::list(&db, &account.id).await.unwrap(), std::slice::from_ref(&made));
