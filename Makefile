@@ -1,7 +1,7 @@
 # What can be done here, one line each: `make help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e screenshots install
+.PHONY: help run test check e2e fuzz screenshots install
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -17,6 +17,9 @@ check: ## format, lints (clippy, warnings are errors) and documentation
 
 e2e: ## only the stories of the SDKs and of the pages, against a fresh build
 	scripts/e2e.sh
+
+fuzz: ## fuzz each parser of strangers' bytes for FUZZ_SECONDS (600); FUZZ_TARGETS names some of them
+	scripts/fuzz.sh $(FUZZ_TARGETS)
 
 screenshots: ## pictures of every page, light and dark, into docs/screenshots/
 	scripts/screenshots.sh

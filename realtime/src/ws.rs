@@ -11,9 +11,11 @@ use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use protocol::close::CloseCode;
+use protocol::limits::INBOUND_MESSAGE_BYTES_MAX;
 use tokio::net::TcpStream;
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::create_response_with_body;
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 use crate::admission::{self, Visitor};
 use crate::console::Row;
@@ -25,6 +27,20 @@ use crate::transport::Transport;
 
 /// Sub-protocol that the Swift client offers; selected back when offered, never invented.
 const SUBPROTOCOL: &str = "pusher-channels-protocol-7";
+
+/// Bytes that a parser keeps for a frame that is not complete yet; it grows with the frame and no further than its limit.
+const PARSER_BUFFER_BYTES: usize = 512;
+
+/// The parser of one socket, with the limits that every client's bytes meet. It does no I/O of its own.
+pub fn parser() -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(PARSER_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(64 * 1_024)
+        .max_message_size(Some(INBOUND_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(INBOUND_MESSAGE_BYTES_MAX));
+    WebSocketContext::new(Role::Server, Some(config))
+}
 
 /// Request extension: the client's address, set by the accept loop.
 #[derive(Clone, Copy, Debug)]

@@ -79,7 +79,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn every_file_begins_with_what_it_is_for() {
     let mut files = Vec::new();
-    for member in ["protocol", "realtime", "tenancy", "api", "dashboard", "bench", "server"] {
+    for member in ["protocol", "realtime", "tenancy", "api", "dashboard", "bench", "server", "fuzz"] {
         rust_files(&root().join(member), &mut files);
     }
     assert!(files.len() > 50, "the crates are where this test looks for them");

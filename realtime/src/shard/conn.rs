@@ -9,9 +9,9 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use protocol::close::CloseCode;
-use protocol::limits::{AUTHORIZE_SECONDS, INBOUND_MESSAGE_BYTES_MAX};
+use protocol::limits::AUTHORIZE_SECONDS;
 use protocol::socket_id::SocketId;
-use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::protocol::WebSocketContext;
 
 use crate::app::App;
 use crate::fallback::outbox::{Outbox, Vitals};
@@ -23,9 +23,6 @@ use crate::transport::Transport;
 pub(crate) const BACKLOG_BYTES_MAX: usize = 1_024 * 1_024;
 /// Seconds without progress of a backlog after which the socket is closed.
 pub(crate) const STALLED_SECONDS_MAX: u32 = 10;
-/// Bytes that a parser keeps for a frame that is not complete yet; it grows with the frame and no further than its limit.
-const PARSER_BUFFER_BYTES: usize = 512;
-
 /// What a handshake came to.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -132,14 +129,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Socket {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(PARSER_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(64 * 1_024)
-            .max_message_size(Some(INBOUND_MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(INBOUND_MESSAGE_BYTES_MAX));
-        let parser = WebSocketContext::new(Role::Server, Some(config));
-        Socket { stream, parser, deaf: false, echoes: false, backlog: None }
+        Socket { stream, parser: crate::ws::parser(), deaf: false, echoes: false, backlog: None }
     }
 
     /// From now on messages up to this size are sent back.

@@ -1,0 +1,4 @@
+//! See `targets::members`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::members(bytes));

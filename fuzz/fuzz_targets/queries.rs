@@ -1,0 +1,4 @@
+//! See `targets::queries`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::queries(bytes));
