@@ -1,5 +1,6 @@
 //! The command line. Without a command it is `fanfare dev`.
 
+mod import;
 mod switches;
 mod webhooks;
 
@@ -79,6 +80,8 @@ enum Command {
     /// An app's webhook endpoints and their log, straight in the database.
     #[command(subcommand)]
     Webhooks(webhooks::Webhooks),
+    /// Apps of another server, with their ids, keys and secrets, straight into the database.
+    Import(import::Import),
     /// People, straight in the database.
     #[command(subcommand)]
     Admin(Admin),
@@ -220,6 +223,10 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
             }
             Some(Command::Apps(command)) => apps(&config, command).await,
             Some(Command::Webhooks(command)) => {
+                let db = serve::open_db(&config).await?;
+                command.run(&db, &config).await
+            }
+            Some(Command::Import(command)) => {
                 let db = serve::open_db(&config).await?;
                 command.run(&db, &config).await
             }

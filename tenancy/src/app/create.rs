@@ -54,6 +54,24 @@ pub struct NewApp<'a> {
     pub features: FeatureChange,
 }
 
+impl NewApp<'_> {
+    /// Is it well-formed? Whether its id and key are free only [`create`] can tell.
+    pub fn check(&self) -> Result<(), CreateAppError> {
+        normal_name(self.name).ok_or(CreateAppError::NameInvalid)?;
+        if !is_cluster(self.cluster) {
+            return Err(CreateAppError::ClusterInvalid);
+        }
+        self.id.map(id_column).transpose()?;
+        if !self.key.is_none_or(is_key) {
+            return Err(CreateAppError::KeyInvalid);
+        }
+        if !self.secret.is_none_or(is_secret) {
+            return Err(CreateAppError::SecretInvalid);
+        }
+        Ok(())
+    }
+}
+
 impl std::fmt::Debug for NewApp<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewApp")
@@ -108,17 +126,9 @@ pub async fn create(
     account_id: &AccountId,
     new: NewApp<'_>,
 ) -> Result<(App, AppKey), CreateAppError> {
+    new.check()?;
     let name = normal_name(new.name).ok_or(CreateAppError::NameInvalid)?;
-    if !is_cluster(new.cluster) {
-        return Err(CreateAppError::ClusterInvalid);
-    }
     let explicit_id = new.id.map(id_column).transpose()?;
-    if !new.key.is_none_or(is_key) {
-        return Err(CreateAppError::KeyInvalid);
-    }
-    if !new.secret.is_none_or(is_secret) {
-        return Err(CreateAppError::SecretInvalid);
-    }
     let key = AppKey {
         key: new.key.map_or_else(random_hex::<APP_KEY_BYTES>, str::to_owned),
         secret: Secret::new(new.secret.map_or_else(random_hex::<APP_KEY_BYTES>, str::to_owned)),
