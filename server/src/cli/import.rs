@@ -181,6 +181,7 @@ impl Import {
             plan: None,
             connections_max: found.connections_max,
             client_events: found.client_events,
+            ..NewApp::default()
         };
         if let Err(why) = new.check() {
             return refuse(why.to_string());
