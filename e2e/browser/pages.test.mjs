@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import { backEnd, client, subscribed } from '../sdk/clients.mjs';
-import { OWNER, startServer, story, until } from '../sdk/harness.mjs';
+import { OWNER, freePort, startServer, story, until } from '../sdk/harness.mjs';
 import { Visitor, goesTo, has, ownerOf } from '../sdk/visitor.mjs';
 import { complaining, cookiesOf, launch, newApp, signIn, signUp, visitor } from './chromium.mjs';
 
@@ -14,7 +14,7 @@ const WIDE = { width: 1440, height: 900 };
 const CONTRAST_MIN = 4.5;
 const LARGE_CONTRAST_MIN = 3;
 
-const server = await startServer();
+const server = await startServer({ env: { FANFARE_WEBHOOK_ALLOW: '127.0.0.0/8' } });
 after(() => server.stop());
 const browser = await launch();
 const app = await server.app({ name: 'A name as long as a name may be, which is sixty characters', clientEvents: true });
@@ -45,10 +45,10 @@ async function addresses(root, waiting) {
   }
   return [...found];
 }
-/** An endpoint whose address is long, and a delivery to it. */
+/** An endpoint whose address is long, where nobody answers, and a delivery to it. */
 async function webhook() {
   const root = `/dash/apps/${app.id}/webhooks`;
-  const url = `https://hooks.invalid/${'a-path-that-is-rather-long/'.repeat(4)}`;
+  const url = `http://127.0.0.1:${await freePort()}/${'a-path-that-is-rather-long/'.repeat(4)}`;
   const made = await person.submit(await person.page(`${root}/new`), has('url'), { url, kind: 'channel_occupied', headers: `Authorization: ${'x'.repeat(200)}` });
   assert.equal(made.status, 303, made.text.slice(0, 400));
   const sent = await person.submit(await person.page(made.location), goesTo(/\/test$/), { kind: 'client_event' });

@@ -1,6 +1,7 @@
 // Takes the pictures of docs/screenshots/: every page in both themes, and the console on a small screen, from a real server
 // with something going on. Run it by `make screenshots`; it is no test.
 import { mkdirSync } from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { backEnd, client, collecting, signedIn, subscribed } from '../sdk/clients.mjs';
@@ -15,10 +16,29 @@ const WIDE = { width: 1440, height: 900 };
 const NARROW = { width: 360, height: 740 };
 /** So that the times in the pictures look like a morning in a shop and not like a burst. */
 const BETWEEN_STEPS_MS = 140;
-const server = await startServer({ env: { FANFARE_CLUSTER: 'eu' } });
+const server = await startServer({ env: { FANFARE_CLUSTER: 'eu', FANFARE_WEBHOOK_ALLOW: '127.0.0.0/8' } });
 const cleanups = [];
 const t = { after: (cleanup) => cleanups.push(cleanup) };
 const browser = await chromium.launch({ executablePath: EXECUTABLE, args: QUIET });
+
+/** The shop's own server: it takes the webhooks of one address, and is out of order at the other. */
+const shop = http.createServer((request, response) => {
+  request.resume().on('end', () => {
+    const fine = request.url.startsWith('/webhooks');
+    response.writeHead(fine ? 204 : 502, { server: 'nginx', 'content-type': 'text/html' }).end(fine ? undefined : '<h1>502 Bad Gateway</h1>');
+  });
+});
+await new Promise((resolve) => shop.listen(0, '127.0.0.1', resolve));
+cleanups.push(() => shop.close());
+
+async function addEndpoint(page, app, path, kinds) {
+  await page.goto(`${server.url}/dash/apps/${app.id}/webhooks/new`);
+  await page.fill('[name=url]', `http://127.0.0.1:${shop.address().port}${path}`);
+  for (const box of await page.locator('[name=kind]').all()) await box.setChecked(kinds.includes(await box.getAttribute('value')));
+  await page.getByRole('button', { name: 'Create endpoint' }).click();
+  await page.waitForURL(/\/whe_/);
+  return new URL(page.url()).pathname;
+}
 
 /** A shop at work: members come and go, orders are shipped, somebody types, and two things go wrong. */
 async function bustle(app) {
@@ -55,7 +75,16 @@ try {
   await page.check('#client-events [name=on]', { force: true });
   await page.waitForLoadState();
   await server.serves(app);
+  const fine = await addEndpoint(page, app, '/webhooks/pusher', ['channel_occupied', 'channel_vacated', 'member_added', 'member_removed']);
+  const broken = await addEndpoint(page, app, '/audit', ['client_event', 'channel_occupied']);
   await bustle(app);
+  // Of the failing one, a delivery that was tried twice.
+  const delivery = await until(async () => {
+    await page.goto(`${server.url}${broken}`);
+    const lines = await page.locator('[data-test=delivery]').all();
+    for (const line of lines) if (/\s2\s/.test(await line.locator('[data-label=Attempt]').innerText().then((text) => ` ${text} `))) return line.getByRole('link').getAttribute('href');
+    return null;
+  }, 'a second attempt', 15_000);
   const state = await first.storageState();
 
   const shot = async (context, name, target, prepare) => {
@@ -82,7 +111,7 @@ try {
     await shot(owner, `new-app-${colorScheme}`, '/dash/apps/new');
     await shot(guest, `errors-${colorScheme}`, '/e/');
     await shot(guest, `error-4001-${colorScheme}`, '/e/4001');
-    for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings'], ['webhooks', '/webhooks'], ['webhook-new', '/webhooks/new']]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);
+    for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings'], ['webhooks', '/webhooks'], ['webhook-new', '/webhooks/new'], ['webhook-deliveries', fine.replace(/.*(?=\/webhooks)/, '')], ['webhook-delivery', delivery.replace(/.*(?=\/webhooks)/, '')]]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);
     await shot(owner, `start-${colorScheme}`, `/dash/apps/${app.id}/start`, async (view) => {
       await view.click('[data-test=simulate]');
       await view.waitForSelector('[data-test=first-event]:visible');
@@ -90,6 +119,7 @@ try {
     await shot(owner, `console-${colorScheme}`, `/dash/apps/${app.id}/console`, openRow);
     const small = await browser.newContext({ viewport: NARROW, colorScheme, reducedMotion: 'reduce', storageState: state });
     await shot(small, `console-360-${colorScheme}`, `/dash/apps/${app.id}/console`);
+    await shot(small, `webhook-delivery-360-${colorScheme}`, delivery);
   }
   console.log(`pictures are in ${folder}`);
 } finally {
