@@ -2,14 +2,16 @@
 // nothing but another host name go on with their old key and secret.
 import { after } from 'node:test';
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { arrives, backEnd, client, subscribed } from './clients.mjs';
 import { command, startServer, story, temporaryDirectory, until } from './harness.mjs';
 import { RawSocket } from './rawsocket.mjs';
 import { ownerOf } from './visitor.mjs';
 
-const server = await startServer();
+const server = await startServer({ env: { FANFARE_WEBHOOK_ALLOW: '127.0.0.1' } });
 after(() => server.stop());
 const folder = temporaryDirectory('import');
 
@@ -17,7 +19,7 @@ const folder = temporaryDirectory('import');
 async function imports(origin, content, flags = []) {
   const file = path.join(folder, `${Math.random()}.txt`);
   writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content));
-  const { code, stdout, stderr } = await command(['import', origin, file, ...flags], { dataDir: server.dataDir });
+  const { code, stdout, stderr } = await server.command(['import', origin, file, ...flags]);
   return { code, stdout, stderr, rows: flags.includes('--json') ? JSON.parse(stdout || 'null') : undefined };
 }
 
@@ -105,6 +107,36 @@ story('Soketi: apps come with webhooks; what has no counterpart is named; a bad 
   assert.match(app, /^\d+$/);
   await goesOn(t, { id: app, key: 'soketi-named', secret: 'secret-two' });
   assert.equal((await imports('soketi', [apps[1]], ['--json', '--new-ids'])).rows[0].outcome, 'already here');
+});
+
+story('Soketi: an imported webhook is called, with its header and signed with the imported secret', async (t) => {
+  const posts = [];
+  const receiver = http.createServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk) => (body += chunk));
+    request.on('end', () => {
+      posts.push({ headers: request.headers, body, url: request.url });
+      response.end();
+    });
+  });
+  await new Promise((resolve) => receiver.listen(0, '127.0.0.1', resolve));
+  t.after(() => new Promise((resolve) => receiver.close(resolve)));
+  const old = { id: '621', key: 'soketi-hook', secret: 'secret-hook' };
+  const webhooks = [{ url: `http://127.0.0.1:${receiver.address().port}/h`, event_types: ['channel_occupied'], headers: { 'X-Token': 'abc' }, filter: { channel_name_ends_with: '-eu' } }];
+  const private_ = [{ url: 'http://10.0.0.1/h', event_types: ['channel_occupied'] }];
+  const { code, rows } = await imports('soketi', [{ ...old, webhooks: JSON.stringify(webhooks) }, { id: '622', key: 'soketi-private', secret: 's', webhooks: private_ }], ['--json']);
+  assert.equal(code, 1);
+  assert.deepEqual(rows.map(({ outcome, webhooks: count }) => [outcome, count]), [['made', 1], ['partly made', 0]]);
+  assert.match(rows[1].notes[0], /webhook 1 was not taken over: .*10\.0\.0\.1/);
+  await server.serves(old);
+  const pusher = client(t, server, old);
+  for (const name of ['stock-us', 'stock-eu']) await subscribed(pusher, name);
+  await until(() => posts.length > 0, 'the webhook to be called', 10_000);
+  assert.equal(posts[0].url, '/h');
+  assert.equal(posts[0].headers['x-token'], 'abc');
+  assert.equal(posts[0].headers['x-pusher-key'], old.key);
+  assert.equal(posts[0].headers['x-pusher-signature'], createHmac('sha256', old.secret).update(posts[0].body).digest('hex'));
+  assert.deepEqual(JSON.parse(posts[0].body).events.map(({ name, channel }) => [name, channel]), [['channel_occupied', 'stock-eu']]);
 });
 
 story('Soketi: the default app of a .env file', async (t) => {

@@ -35,6 +35,8 @@ pub struct Found {
     pub client_events: bool,
     /// Empty: any.
     pub allowed_origins: Vec<String>,
+    /// Must connections sign in or join a private or presence channel in time?
+    pub authorized_connections: bool,
     /// A cap on its connections.
     pub connections_max: Option<u64>,
     /// Endpoints of webhooks.
@@ -307,12 +309,8 @@ fn soketi(fields: &Fields<'_>, found: &mut Found) {
             found.notes.push(format!("{camel} {limit} is not taken over: the plan has its own limits"));
         }
     }
-    if fields.flag(&["enableUserAuthentication", "enable_user_authentication"]) == Some(true) {
-        found.notes.push(
-            "enableUserAuthentication is not taken over: `fanfare apps set ID --authorized-connections on` does the same"
-                .into(),
-        );
-    }
+    found.authorized_connections =
+        fields.flag(&["enableUserAuthentication", "enable_user_authentication"]) == Some(true);
     // In a database's table they are a text.
     let parsed;
     let webhooks = match fields.get(&["webhooks", "Webhooks"]) {
@@ -462,12 +460,12 @@ mod tests {
 
     #[test]
     fn soketi_keeps_switches_and_webhooks_and_names_the_rest() {
-        let text = r#"{"debug":true,"appManager.array.apps":[{"id":"8","key":"k","secret":"s","enabled":false,"enableClientMessages":true,
+        let text = r#"{"debug":true,"appManager.array.apps":[{"id":"8","key":"k","secret":"s","enabled":false,"enableClientMessages":true,"enableUserAuthentication":true,
             "maxBackendEventsPerSecond":100,"maxClientEventsPerSecond":-1,"webhooks":[
             {"url":"https://a.test/h","event_types":["channel_occupied","cache_missed","mystery"],"headers":{"X-A":"1","X-B":2},"filter":{"channel_name_starts_with":"p-","channel_name_ends_with":"-x"}},
             {"lambda_function":"f","event_types":["client_event"]},{"url":"https://a.test","event_types":["mystery"]}]}]}"#;
         let found = only(Origin::Soketi, text);
-        assert!(found.disabled && found.client_events);
+        assert!(found.disabled && found.client_events && found.authorized_connections);
         assert_eq!(found.webhooks.len(), 1);
         let webhook = &found.webhooks[0];
         assert_eq!(webhook.kinds, ["channel_occupied", "cache_miss"]);

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use protocol::webhook_url;
 use serde_json::json;
 use tenancy::account::Account;
-use tenancy::app::{AppChange, NAME_CHARS_MAX, NewApp};
+use tenancy::app::{AppChange, FeatureChange, NAME_CHARS_MAX, NewApp};
 use tenancy::db::Db;
 
 use crate::config::Config;
@@ -181,7 +182,10 @@ impl Import {
             plan: None,
             connections_max: found.connections_max,
             client_events: found.client_events,
-            ..NewApp::default()
+            features: FeatureChange {
+                authorized_connections: Some(found.authorized_connections),
+                ..FeatureChange::default()
+            },
         };
         if let Err(why) = new.check() {
             return refuse(why.to_string());
@@ -210,6 +214,11 @@ impl Import {
         }
         let mut webhooks = 0;
         for (index, webhook) in found.webhooks.into_iter().enumerate() {
+            if let Err(refusal) = webhook_url::parse(&webhook.url, &config.webhook_allow) {
+                let url = &webhook.url;
+                failed.push(format!("webhook {} was not taken over: {url}: {refusal}", index + 1));
+                continue;
+            }
             match tenancy::webhook_endpoint::create(db, &account.id, app.id, webhook).await {
                 Ok(_) => webhooks += 1,
                 Err(error) => failed.push(format!("webhook {} was not taken over: {error}", index + 1)),
