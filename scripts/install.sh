@@ -15,6 +15,7 @@ debian() {
     local missing=()
     command -v cc > /dev/null || missing+=(gcc libc6-dev)
     command -v perl > /dev/null || missing+=(perl)
+    command -v openssl > /dev/null || missing+=(openssl)
     [ -x /usr/bin/chromium ] || missing+=(chromium)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql)
     python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)

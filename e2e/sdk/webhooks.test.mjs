@@ -1,13 +1,16 @@
 // Webhooks from the happening to the customer's server: real receivers on this machine, signatures checked by the official
 // packages, endpoints made by `fanfare webhooks add`.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
+import path from 'node:path';
 import { after } from 'node:test';
 import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { backEnd, client, collecting, connected, subscribed } from './clients.mjs';
-import { OWNER, command, commandOk, freePort, sleep, startServer, story, until, within } from './harness.mjs';
+import { OWNER, command, commandOk, freePort, sleep, startServer, story, temporaryDirectory, until, within } from './harness.mjs';
 import { RawSocket } from './rawsocket.mjs';
 import { Visitor, ownerOf } from './visitor.mjs';
 
@@ -25,10 +28,10 @@ const owner = await ownerOf(server);
  * A customer's server. `answer` gets each request and its number and writes the response; without one it is 200. What
  * came is in `posts`, oldest first.
  */
-async function receiver(t, answer, port = 0) {
+async function receiver(t, answer, port = 0, tls = undefined) {
   const posts = [];
   const open = new Set();
-  const listening = http.createServer((request, response) => {
+  const handle = (request, response) => {
     const chunks = [];
     request.on('data', (chunk) => chunks.push(chunk));
     request.on('end', () => {
@@ -37,7 +40,8 @@ async function receiver(t, answer, port = 0) {
       if (answer) answer(response, posts.length, request);
       else response.writeHead(200).end('ok');
     });
-  });
+  };
+  const listening = tls ? https.createServer(tls, handle) : http.createServer(handle);
   listening.on('connection', (socket) => {
     open.add(socket);
     socket.on('close', () => open.delete(socket));
@@ -49,7 +53,7 @@ async function receiver(t, answer, port = 0) {
     return new Promise((resolve) => (listening.listening ? listening.close(resolve) : resolve()));
   };
   t.after(close);
-  return { posts, close, port: listening.address().port, url: `http://127.0.0.1:${listening.address().port}/hooks` };
+  return { posts, close, port: listening.address().port, url: `${tls ? 'https' : 'http'}://127.0.0.1:${listening.address().port}/hooks` };
 }
 
 const events = (to, name) => to.posts.flatMap(({ json }) => json.events).filter((event) => !isTest(event) && (name === undefined || event.name === name));
@@ -339,6 +343,44 @@ story('filters, own headers, switching off, test events, sending again and recov
   await hooks(['delete', '--app', app.id, made.id]);
   assert.deepEqual(await hooks(['list', '--app', app.id]), []);
   assert.deepEqual(await hooks(['deliveries', '--app', app.id]), []);
+});
+
+story('more than fits in memory waits in storage, and all of it arrives once', async (t) => {
+  const app = await server.app({ name: 'overflow', clientEvents: true, switches: { webhookBatching: false } });
+  const to = await receiver(t, (response) => setTimeout(() => response.end(), 10));
+  await hook(app, to, { kinds: ['channel_occupied'] });
+  const pusher = client(t, server, app);
+  await connected(pusher);
+  const names = Array.from({ length: 400 }, (_, n) => `many-${n}`);
+  for (const name of names) collecting(pusher, name);
+  await until(() => events(to).length >= names.length, () => `${names.length} events, seen ${events(to).length}`, 25_000);
+  await sleep(500);
+  assert.deepEqual(events(to).map(({ channel }) => channel).sort(), [...names].sort());
+});
+
+story('https: a certificate of a known authority is accepted, any other refused', async (t) => {
+  const directory = temporaryDirectory('tls');
+  const [key, cert] = [path.join(directory, 'key.pem'), path.join(directory, 'cert.pem')];
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=hooks', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE', '-keyout', key, '-out', cert], { stdio: 'ignore' });
+  const to = await receiver(t, undefined, 0, { key: readFileSync(key), cert: readFileSync(cert) });
+  const trusting = await startServer({ env: { ...ALLOW, SSL_CERT_FILE: cert } });
+  t.after(() => trusting.stop());
+  const app = await trusting.app({ name: 'tls' });
+  await hook(app, to, { on: trusting });
+  await subscribed(client(t, trusting, app), 'over-tls');
+  await until(() => events(to, 'channel_occupied').length === 1, 'the event over TLS');
+  assertSigned(app, to.posts[0]);
+
+  const strict = await server.app({ name: 'tls, unknown authority' });
+  const made = await add(strict, to.url);
+  to.posts.length = 0;
+  const { delivery: id } = await hooks(['test', '--app', strict.id, made.id]);
+  const tried = await until(async () => {
+    const one = await delivery(strict, id);
+    return one.attempts.length > 0 && one;
+  }, 'the attempt');
+  assert.match(tried.attempts[0].error, /^TLS: .*certificate/);
+  assert.equal(to.posts.length, 0);
 });
 
 story('addresses that are not on the public internet are refused, when saved and when sent', async (t) => {

@@ -19,6 +19,8 @@ mod lane;
 mod post;
 mod send;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
