@@ -142,6 +142,8 @@ story('who is not let in is told a session that ends with the code', async (t) =
   await only.stream();
   await only.frame('pusher:connection_established');
   await told(app.key, undefined, 4004);
+  const refused = (await (await ownerOf(server)).rows(app)).filter((row) => row.code === 4004);
+  assert.deepEqual(refused.map((row) => row.transport), ['xhr_streaming', 'xhr_polling']);
   await switchApp(await ownerOf(server), app, 'Disable');
   assert.equal((await until(() => only.closed, 'the open session to be closed'))[0], 4003);
   await until(async () => {
@@ -322,7 +324,13 @@ for (const transport of ['xhr_streaming', 'xhr_polling']) {
     const raw = HttpSession.of(t, own, app);
     const stream = await raw.stream();
     await raw.line('a[');
-    const ended = await own.stop();
+    const ending = own.stop();
+    await until(async () => {
+      const late = HttpSession.of(t, own, app);
+      await late.poll();
+      return late.closed?.[0] === 4100;
+    }, 'a newcomer to be told to come back later');
+    const ended = await ending;
     assert.deepEqual(ended, { code: 0, signal: null }, own.log());
     assert.equal(raw.closed?.[0], 4200, JSON.stringify(raw.lines));
     assert.equal(stream.ended, true);

@@ -28,12 +28,13 @@ pub(crate) async fn decide(
     node: &Node,
     key: &str,
     handshake: Result<&Handshake, &(CloseCode, String)>,
-    Visitor { origin, ip, tls, transport }: Visitor<'_>,
+    visitor: Visitor<'_>,
 ) -> Verdict {
+    let Visitor { origin, ip, tls, transport } = visitor;
     let sdk = handshake.ok().and_then(|h| h.sdk.as_deref());
     let app = match node.apps().find_by_key(key).await {
         Ok(Some(app)) => app,
-        Ok(None) => return unknown(node, key, ip, sdk).await,
+        Ok(None) => return unknown(node, key, sdk, visitor).await,
         Err(error) => {
             tracing::warn!(%error, "a socket was sent away");
             return Verdict::Refuse {
@@ -113,7 +114,8 @@ fn check(
 }
 
 /// A key that no app has; perhaps it is an app's id.
-async fn unknown(node: &Node, key: &str, ip: IpAddr, sdk: Option<&str>) -> Verdict {
+async fn unknown(node: &Node, key: &str, sdk: Option<&str>, visitor: Visitor<'_>) -> Verdict {
+    let Visitor { ip, transport, .. } = visitor;
     let (shown, _) = clip(key, 40);
     let mut message = format!("App key {shown} not in this cluster. Did you forget to specify the cluster?");
     let app = match key.parse::<u64>() {
@@ -128,6 +130,7 @@ async fn unknown(node: &Node, key: &str, ip: IpAddr, sdk: Option<&str>) -> Verdi
                 row.source = Some(Source::Ws);
                 row.ip = Some(mask_ip(ip));
                 row.sdk = sdk.and_then(Row::text);
+                row.transport = transport.shown();
                 row.details = format!("4001 {message}");
                 let key = app.snapshot().keys.first().map(|pair| pair.key.to_string()).unwrap_or_default();
                 row.hint = Some(Hint {

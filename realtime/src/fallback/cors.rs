@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 /// Answers preflights, and lets pages read the answers to the requests that follow.
 pub(super) async fn allow(request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let is_sockjs = !request.uri().path().starts_with("/pusher/app/");
+    let path = request.uri().path();
+    let is_sockjs = path.starts_with("/pusher/") && !path.starts_with("/pusher/app/");
     let mut response = if request.method() == Method::OPTIONS {
         let headers = [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),

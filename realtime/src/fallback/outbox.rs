@@ -115,13 +115,13 @@ impl Outbox {
         Sent::Ok
     }
 
-    /// The connection is over. The first end counts; a client that is too far behind is told nothing else any more.
+    /// The connection is over. The first end counts; a client that is too far behind, or away, is told nothing else any more.
     pub(crate) fn end(&self, code: u16, reason: &str) {
         let mut state = self.state.lock();
         if state.farewell.is_some() {
             return;
         }
-        if state.bytes > BACKLOG_BYTES_MAX {
+        if state.bytes > BACKLOG_BYTES_MAX || state.reader == 0 {
             state.frames = VecDeque::new();
             state.bytes = 0;
         }

@@ -22,8 +22,11 @@ use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX, Received};
 use crate::transport::Transport;
 use crate::ws::{OverTls, PeerAddr};
 
-/// Sessions of a node at a time, those that just ended included; a newcomer beyond it is told to come back later.
-pub(crate) const SESSIONS_MAX: usize = 100_000;
+/// Sessions of a node at a time, those that just ended included; a newcomer beyond it is told to come back later. All of them
+/// were admitted by an app.
+const SESSIONS_MAX: usize = 100_000;
+/// The same for SockJS. They have a bound of their own since anybody can open one, and only then names its app.
+const SOCKJS_SESSIONS_MAX: usize = 10_000;
 /// A SockJS client must name its app within this time.
 const INTRODUCE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a session's end can still be asked for: a polling client may be between two requests.
@@ -91,20 +94,32 @@ enum Stage {
 
 /// The sessions of a node.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<HashMap<SessionId, Arc<Session>>>);
+pub(crate) struct Sessions {
+    of_apps: Mutex<HashMap<SessionId, Arc<Session>>>,
+    of_sockjs: Mutex<HashMap<SessionId, Arc<Session>>>,
+}
 
 impl Sessions {
+    /// Where a session of this name belongs, and how many may be there.
+    fn map(&self, id: &SessionId) -> (&Mutex<HashMap<SessionId, Arc<Session>>>, usize) {
+        match id.key.is_empty() {
+            true => (&self.of_sockjs, SOCKJS_SESSIONS_MAX),
+            false => (&self.of_apps, SESSIONS_MAX),
+        }
+    }
+
     pub(super) fn find(&self, id: &SessionId) -> Option<Arc<Session>> {
-        self.0.lock().get(id).cloned()
+        self.map(id).0.lock().get(id).cloned()
     }
 
     /// The session with this id; `session` if there was none, and whether that was so.
     fn insert(&self, id: &SessionId, session: Session) -> Result<(Arc<Session>, bool), Refused> {
-        let mut sessions = self.0.lock();
+        let (sessions, max) = self.map(id);
+        let mut sessions = sessions.lock();
         if let Some(there) = sessions.get(id) {
             return Ok((there.clone(), false));
         }
-        if sessions.len() >= SESSIONS_MAX {
+        if sessions.len() >= max {
             return Err((CloseCode::OverCapacity, "Too many sessions: come back in a moment".into()));
         }
         let session = Arc::new(session);
@@ -113,12 +128,7 @@ impl Sessions {
     }
 
     fn remove(&self, id: &SessionId) {
-        self.0.lock().remove(id);
-    }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.0.lock().len()
+        self.map(id).0.lock().remove(id);
     }
 }
 
@@ -281,16 +291,17 @@ mod tests {
     fn the_number_of_sessions_is_bounded() {
         let sessions = Sessions::default();
         let new = || Session { outbox: Arc::default(), stage: tokio::sync::Mutex::new(Stage::Refused) };
-        for n in 0..SESSIONS_MAX {
-            let id = SessionId::new("k", "1", &format!("{n:08}")).unwrap();
+        for (key, max) in [("", SOCKJS_SESSIONS_MAX), ("k", SESSIONS_MAX)] {
+            for n in 0..max {
+                let id = SessionId::new(key, "1", &format!("{n:08}")).unwrap();
+                assert!(sessions.insert(&id, new()).unwrap().1, "whatever the other kind has");
+            }
+            let id = SessionId::new(key, "2", "00000000").unwrap();
+            assert_eq!(sessions.insert(&id, new()).unwrap_err().0, CloseCode::OverCapacity);
+            let known = SessionId::new(key, "1", "00000000").unwrap();
+            assert!(!sessions.insert(&known, new()).unwrap().1, "one that is there is found");
+            sessions.remove(&known);
             assert!(sessions.insert(&id, new()).unwrap().1);
         }
-        let id = SessionId::new("k", "2", "00000000").unwrap();
-        assert_eq!(sessions.insert(&id, new()).unwrap_err().0, CloseCode::OverCapacity);
-        let known = SessionId::new("k", "1", "00000000").unwrap();
-        assert!(!sessions.insert(&known, new()).unwrap().1, "one that is there is found");
-        sessions.remove(&known);
-        assert!(sessions.insert(&id, new()).unwrap().1);
-        assert_eq!(sessions.len(), SESSIONS_MAX);
     }
 }
