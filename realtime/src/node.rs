@@ -182,7 +182,7 @@ impl Node {
                         0 => "any origin".to_owned(),
                         n => format!("{n} allowed origins"),
                     },
-                    match snapshot.webhooks.len() {
+                    match snapshot.webhooks.iter().filter(|endpoint| endpoint.active).count() {
                         1 => "1 webhook".to_owned(),
                         n => format!("{n} webhooks"),
                     }

@@ -416,9 +416,9 @@ async fn attempt(node: Node, poster: Arc<Poster>, scope: Arc<str>, delivery: Cla
     let endpoint = match find() {
         Some(endpoint) => endpoint,
         // Made a moment ago by another process, whose change has not been read yet; or deleted.
-        None => match node.apps().reload(delivery.app_id).await {
+        None => match node.refresh(delivery.app_id).await {
             Err(_) => return Tried::Later,
-            Ok(_) => match find() {
+            Ok(()) => match find() {
                 Some(endpoint) => endpoint,
                 None => return Tried::Gone,
             },
