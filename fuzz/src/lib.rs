@@ -320,11 +320,13 @@ pub fn members(bytes: &[u8]) {
     assert_eq!(data["user_data"].as_str(), Some(text));
 }
 
-/// JSON within a string, if its texts can all be read: a customer may have put a lone surrogate into `user_info`.
+/// JSON within a string. It is always well-formed, but not all of that can be read into values here: a customer may have put a
+/// lone surrogate into `user_info`, a number that no float holds, or a key that means something to serde_json. They pass as
+/// they are.
 fn readable(text: &str, check: impl FnOnce(Value)) {
-    match serde_json::from_str(text) {
-        Ok(value) => check(value),
-        Err(error) => assert!(text.contains("\\u") || text.contains("\\U"), "{error}: {text}"),
+    serde_json::from_str::<&RawValue>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    if let Ok(value) = serde_json::from_str(text) {
+        check(value);
     }
 }
 
