@@ -1,8 +1,8 @@
 //! The doors for clients that can't hold a WebSocket: pusher-js' `xhr_streaming` and `xhr_polling`, and SockJS. Frames to the
 //! client are lines in the answers of its receive requests, frames from it are the bodies of its sends.
 //!
-//! Nothing is decided here: [`session`] asks the same admission as `ws` does, and hands the connection to a shard, which
-//! treats it as any other. What differs is what its frames travel by, an [`outbox`]. Why so: docs/decisions/0004.
+//! Nothing is decided here: `session` asks the same admission as `ws` does, and hands the connection to a shard, which
+//! treats it as any other. What differs is what its frames travel by, an `outbox`. Why so: docs/decisions/0004.
 
 mod cors;
 mod line;
