@@ -1,7 +1,7 @@
 # What can be done here, one line each: `make help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e fuzz screenshots install
+.PHONY: help run test check e2e fuzz bench screenshots install
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,9 @@ e2e: ## only the stories of the SDKs and of the pages, against a fresh build
 
 fuzz: ## fuzz each parser of strangers' bytes for FUZZ_SECONDS (600); FUZZ_TARGETS names some of them
 	scripts/fuzz.sh $(FUZZ_TARGETS)
+
+bench: ## time single functions (parsing, signatures, frames); whole servers: docs/BENCH.md
+	cargo bench --package protocol --package realtime --bench messages --bench frames
 
 screenshots: ## pictures of every page, light and dark, into docs/screenshots/
 	scripts/screenshots.sh

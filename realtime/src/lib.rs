@@ -17,6 +17,8 @@ mod frame;
 mod handshake;
 pub mod hub;
 mod later;
+#[doc(hidden)]
+pub mod measured;
 mod meter;
 pub mod node;
 pub mod publish;

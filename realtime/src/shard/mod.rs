@@ -10,7 +10,7 @@ pub(crate) mod inbox;
 mod over_http;
 mod queue;
 mod receive;
-mod round;
+pub(crate) mod round;
 mod sign_in;
 mod sweep;
 mod sync;
