@@ -77,10 +77,10 @@ pub(crate) struct Compare {
     args: Vec<String>,
 }
 
-/// Process groups of servers that run, for the case that this program is told to end.
-static RUNNING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+/// Process groups of servers that run and their logs, for the case that this program is told to end.
+static RUNNING: Mutex<Vec<(i32, PathBuf)>> = Mutex::new(Vec::new());
 
-fn running() -> std::sync::MutexGuard<'static, Vec<i32>> {
+fn running() -> std::sync::MutexGuard<'static, Vec<(i32, PathBuf)>> {
     RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -91,8 +91,9 @@ fn end_with_us() -> anyhow::Result<()> {
     signals.thread_block()?;
     std::thread::spawn(move || {
         if signals.wait().is_ok() {
-            for group in running().iter() {
+            for (group, log) in running().iter() {
                 let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
+                let _ = std::fs::remove_file(log);
             }
             std::process::exit(EXIT_INTERRUPTED);
         }
@@ -125,7 +126,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .context(if pin { "taskset (of util-linux) can't be run" } else { "sh can't be run" })?;
-        running().push(child.id() as i32);
+        running().push((child.id() as i32, log.clone()));
         Ok(Server { child, log })
     }
 
@@ -176,7 +177,7 @@ impl Drop for Server {
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        running().retain(|pid| *pid != group.as_raw());
+        running().retain(|(pid, _)| *pid != group.as_raw());
         let _ = std::fs::remove_file(&self.log);
     }
 }
