@@ -77,6 +77,10 @@ pub enum PublishError {
     Overloaded,
 }
 
+/// Says that a call was admitted: its events can no longer be refused one by one.
+#[derive(Debug)]
+pub struct Admitted(());
+
 /// An accepted publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -108,6 +112,13 @@ impl Node {
         app: &Arc<App>,
         publication: &Publication<'_>,
     ) -> Result<Published, PublishError> {
+        let admitted = self.admit(app).await?;
+        Ok(self.publish_admitted(&admitted, app, publication))
+    }
+
+    /// May the app publish now? Waits for shards that are behind. What is admitted together goes out whole, though the last
+    /// event of it may pass the day's limit.
+    pub async fn admit(&self, app: &App) -> Result<Admitted, PublishError> {
         self.check_quota(app)?;
         let waited = Instant::now();
         while self.is_overloaded() {
@@ -116,6 +127,11 @@ impl Node {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Ok(Admitted(()))
+    }
+
+    /// Publishes an event of an admitted call.
+    pub fn publish_admitted(&self, _: &Admitted, app: &Arc<App>, publication: &Publication<'_>) -> Published {
         let internal = app.snapshot().internal;
         if !internal {
             app.meter.count(&app.scope, Class::Publish, 1);
@@ -128,7 +144,7 @@ impl Node {
             app.meter.count(&app.scope, Class::Delivery, recipients as i64);
             self.record_publish(app, publication, recipients);
         }
-        Ok(Published { recipients })
+        Published { recipients }
     }
 
     /// Publishes a client event of a connected socket: counts one message and one per delivery.
@@ -262,4 +278,37 @@ fn elsewhere(app: &App, name: &str) -> Option<Hint> {
             text: format!("Subscribers are on {candidate} ({}). {why}", facts.subscriptions),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{AppSnapshot, Limits};
+    use crate::testing::node_with;
+
+    #[tokio::test]
+    async fn what_is_admitted_together_goes_out_whole_and_the_next_call_is_refused() {
+        let snapshot = crate::app::tests::snapshot();
+        let limits = Limits { messages_per_day_max: Some(2), ..snapshot.limits.clone() };
+        let (node, app) = node_with(AppSnapshot { limits, ..snapshot }).await;
+        let data = RawValue::from_string("1".into()).unwrap();
+        let publication = Publication {
+            channels: &["a"],
+            event: "e",
+            data: &data,
+            exclude: None,
+            origin: Origin::default(),
+        };
+        let admitted = node.admit(&app).await.unwrap();
+        for _ in 0..3 {
+            node.publish_admitted(&admitted, &app, &publication);
+        }
+        assert_eq!(app.usage().messages_today, 3);
+        let refused = node.publish(&app, &publication).await;
+        assert!(
+            matches!(refused, Err(PublishError::OverMessageQuota { used: 3, limit: 2, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(app.usage().messages_today, 3);
+    }
 }

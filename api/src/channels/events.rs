@@ -12,7 +12,7 @@ use protocol::json::{data_text, depth_within};
 use protocol::limits::{BATCH_EVENTS_MAX, CHANNELS_PER_PUBLISH_MAX, EVENT_DATA_BYTES_MAX, JSON_DEPTH_MAX};
 use protocol::socket_id::SocketId;
 use realtime::Node;
-use realtime::publish::Publication;
+use realtime::publish::{Admitted, Publication};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -58,7 +58,7 @@ async fn publish_one(signed: &Signed) -> Result<Response, ApiError> {
         }
     };
     let event = check(&body)?;
-    send(signed, &event).await?;
+    send(signed, &signed.node.admit(&signed.app).await?, &event);
     if event.info.is_empty() {
         return Ok(json_response("{}"));
     }
@@ -91,7 +91,8 @@ async fn publish_body(signed: &Signed, channel: &str) -> Result<Response, ApiErr
         socket_id: signed.param("socket_id").map(Cow::Owned),
         info: None,
     };
-    send(signed, &check(&body)?).await?;
+    let event = check(&body)?;
+    send(signed, &signed.node.admit(&signed.app).await?, &event);
     // Nobody reads it, but an SDK that decodes every answer finds an object.
     Ok((StatusCode::ACCEPTED, json_response("{}")).into_response())
 }
@@ -123,15 +124,8 @@ async fn publish_all(signed: &Signed) -> Result<Response, ApiError> {
         }
     });
     let events = checked.collect::<Result<Vec<_>, _>>()?;
-    for (index, event) in events.iter().enumerate() {
-        send(signed, event).await.map_err(|error| match index {
-            0 => error,
-            sent => ApiError::new(
-                error.status,
-                format!("{} (the first {sent} of {} events were published)", error.text, events.len()),
-            ),
-        })?;
-    }
+    let admitted = signed.node.admit(&signed.app).await?;
+    events.iter().for_each(|event| send(signed, &admitted, event));
     if events.iter().all(|e| e.info.is_empty()) {
         return Ok(json_response("{}"));
     }
@@ -142,7 +136,7 @@ async fn publish_all(signed: &Signed) -> Result<Response, ApiError> {
     Ok(json_response(json!({ "batch": each }).to_string()))
 }
 
-async fn send(signed: &Signed, event: &Event<'_>) -> Result<(), ApiError> {
+fn send(signed: &Signed, admitted: &Admitted, event: &Event<'_>) {
     let publication = Publication {
         channels: &event.channels,
         event: event.name,
@@ -150,11 +144,10 @@ async fn send(signed: &Signed, event: &Event<'_>) -> Result<(), ApiError> {
         exclude: event.exclude,
         origin: signed.origin(),
     };
-    signed.node.publish(&signed.app, &publication).await?;
+    signed.node.publish_admitted(admitted, &signed.app, &publication);
     if !event.info.is_empty() {
         signed.node.charge_read(&signed.app);
     }
-    Ok(())
 }
 
 pub(super) fn json_response(body: impl Into<Cow<'static, str>>) -> Response {

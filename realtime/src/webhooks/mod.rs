@@ -55,7 +55,6 @@ pub(crate) struct Webhooks {
     loads: Loads,
     /// Something may wait in storage.
     nudge: Notify,
-    poster: Mutex<Option<Arc<Poster>>>,
     stop: Mutex<Option<oneshot::Sender<oneshot::Sender<()>>>>,
 }
 
@@ -163,7 +162,6 @@ impl Node {
     pub async fn start_webhooks(&self, store: Arc<dyn WebhookStore>, allow: Allow) {
         let webhooks = self.webhooks();
         let poster = Arc::new(Poster::new(allow));
-        *webhooks.poster.lock() = Some(poster.clone());
         let (to_sender, from_collector) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         *webhooks.stop.lock() = Some(stop);
@@ -173,15 +171,6 @@ impl Node {
         let collector = collect::Collector::new(self.clone(), name.clone(), store.clone(), to_sender.clone());
         tokio::spawn(collector.run(stopped));
         tokio::spawn(send::Sender::new(self.clone(), name, store, poster, to_sender).run(from_collector));
-    }
-
-    /// May webhooks go to this address? The error is a sentence for its owner. Asks for the addresses of its name.
-    pub async fn check_webhook_url(&self, url: &str) -> Result<(), String> {
-        let poster = self.webhooks().poster.lock().clone();
-        match poster {
-            Some(poster) => poster.check(url).await,
-            None => Err("this server sends no webhooks".into()),
-        }
     }
 
     /// Stores what is on its way, sends what can go at once, and gives the rest to whoever comes next.

@@ -190,7 +190,8 @@ impl Poster {
         Posted { attempt, sent: progress.sent }
     }
 
-    /// Is this address one that may be called? Asks for its name's addresses; for a form, before it is saved.
+    /// Is this address one that may be called? As `post` asks, without calling.
+    #[cfg(test)]
     pub(crate) async fn check(&self, url: &str) -> Result<(), String> {
         let target = webhook_url::parse(url, &self.allow).map_err(|refusal| refusal.to_string())?;
         let scope = "check".into();

@@ -224,7 +224,6 @@ async fn nothing_is_recorded_before_the_start_nor_for_an_app_that_nobody_listens
     node.start_webhooks(store, Allow::default()).await;
     node.webhooks().record(&app, || unreachable!("no endpoint"));
     assert!(!node.webhooks().wants(&app, Kind::ClientEvent));
-    assert!(node.check_webhook_url("http://127.0.0.1/").await.is_err());
 }
 
 #[test]
