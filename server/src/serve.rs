@@ -52,6 +52,11 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     };
     // Read before the node loads its first app: what changes in between is then seen twice, not missed.
     let seq = tenancy::changes::last(&db).await?;
+    if let Some(app) = &config.static_app
+        && tenancy::instance::reserve_app_id(&db, app.id).await?
+    {
+        tracing::warn!(app.id, "the app of the settings hides the app of the database that has the same id");
+    }
     let source = wiring::Source {
         db: db.clone(),
         system: system.clone(),

@@ -7,10 +7,13 @@ use crate::statements;
 
 statements::sqls! {
     PUT_ONCE = "insert into instance (name, value) values ($1, $2) on conflict (name) do nothing";
+    PUT = "insert into instance (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value";
     GET = "select value from instance where name = $1";
     USERS_EXIST = "select count(*) from (select 1 from users where password_hash <> '' limit 1) as some_user";
 }
 
+/// The id of the app that stands in the settings of the server that started last.
+pub(crate) const STATIC_APP_ID: &str = "static_app_id";
 const SYSTEM_APP_KEY: &str = "system_app_key";
 const SYSTEM_APP_SECRET: &str = "system_app_secret";
 
@@ -40,6 +43,18 @@ pub async fn system_app(db: &Db) -> Result<SystemApp, DbError> {
         (key, secret)
     });
     Ok(SystemApp { key, secret: Secret::new(secret) })
+}
+
+/// Keeps the id of an app that stands in the settings from being given to an app of the database, which would be hidden
+/// by it. Whether the database has such an app already.
+pub async fn reserve_app_id(db: &Db, id: u64) -> Result<bool, DbError> {
+    let value = id.to_string();
+    if get(db, STATIC_APP_ID).await?.as_deref() != Some(&*value) {
+        tx!(db, |t| {
+            sqlx::query(PUT).bind(STATIC_APP_ID).bind(&value).execute(&mut *t).await?;
+        });
+    }
+    Ok(crate::app::node_view_by_id(db, id).await?.is_some())
 }
 
 /// Whether somebody has an account here already (the placeholder of `owner` is nobody); until then `/setup` is open to who holds its token.

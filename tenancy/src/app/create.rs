@@ -6,7 +6,7 @@ use crate::clock::now_ms;
 use crate::db::{Db, DbError, tx};
 use crate::plan::Plan;
 use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
-use crate::{changes, statements};
+use crate::{changes, instance, statements};
 
 statements::sqls! {
     COUNT = "select count(*) from apps where account_id = $1";
@@ -146,11 +146,23 @@ pub async fn create(
         if apps >= APPS_PER_ACCOUNT_MAX {
             return Err(CreateAppError::TooMany);
         }
+        let reserved: Option<String> = sqlx::query_scalar(instance::GET)
+            .bind(instance::STATIC_APP_ID)
+            .fetch_optional(&mut *t)
+            .await
+            .map_err(DbError::from)?;
+        let reserved = reserved.and_then(|id| id.parse::<i64>().ok());
         let id = loop {
             let id: i64 = match explicit_id {
                 Some(id) => id,
                 None => sqlx::query_scalar(NEXT_ID).fetch_one(&mut *t).await.map_err(DbError::from)?,
             };
+            if reserved == Some(id) {
+                match explicit_id {
+                    Some(_) => return Err(CreateAppError::IdTaken),
+                    None => continue,
+                }
+            }
             let taken = sqlx::query(TAKE_ID)
                 .bind(id)
                 .bind(account_id)

@@ -262,3 +262,21 @@ async fn secrets_are_not_in_debug_output() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_id_of_an_app_in_the_settings_is_given_to_nobody() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let new = |id| NewApp { name: "shop", cluster: "local", id, ..NewApp::default() };
+        assert!(!instance::reserve_app_id(&db, 1002).await.unwrap(), "no app of the database has it");
+        let explicit = app::create(&db, &account.id, new(Some(1002))).await;
+        assert!(matches!(explicit, Err(CreateAppError::IdTaken)), "{explicit:?}");
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            ids.push(app::create(&db, &account.id, new(None)).await.unwrap().0.id);
+        }
+        assert_eq!(ids, [1001, 1003]);
+        assert!(instance::reserve_app_id(&db, 1003).await.unwrap(), "this one is there");
+    })
+    .await;
+}
