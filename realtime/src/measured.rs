@@ -19,7 +19,7 @@ pub struct Waiting(LocalChannel);
 impl Waiting {
     /// `frames` frames like this one.
     pub fn new(frame: &Bytes, frames: usize) -> Waiting {
-        let mut channel = LocalChannel::default();
+        let mut channel = LocalChannel::new(1);
         channel.pending.extend((0..frames).map(|number| Deliver {
             channel: ChannelId(1),
             seq: number as u64 + 1,

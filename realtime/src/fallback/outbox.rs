@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::frame::{self, Opcode};
-use crate::shard::conn::{BACKLOG_BYTES_MAX, Sent};
 use crate::shard::inbox::Place;
+use crate::shard::socket::{BACKLOG_BYTES_MAX, Sent};
 
 /// Seconds without a receive request after which a session is over: a polling client asks again at once, and a phone that
 /// changes its network has come back or begun anew by then.

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::fallback::outbox::Outbox;
     use crate::frame;
-    use crate::shard::conn::Sent;
+    use crate::shard::socket::Sent;
 
     async fn line(stream: &mut Stream) -> Option<String> {
         let line = std::future::poll_fn(|cx| stream.poll_line(cx)).await?;

@@ -1,28 +1,21 @@
-//! One connection's state on its shard, over whichever transport. An idle WebSocket holds no read buffer, no queue and no task.
+//! One connection's state on its shard, over whichever transport. What only admitted ones have is in their [`Session`].
 
-use std::collections::VecDeque;
-use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
-use mio::net::TcpStream;
+use bytes::Bytes;
 use protocol::close::CloseCode;
 use protocol::limits::AUTHORIZE_SECONDS;
 use protocol::socket_id::SocketId;
-use tungstenite::protocol::WebSocketContext;
 
+use super::socket::{Sent, Socket};
 use crate::app::App;
 use crate::fallback::outbox::{Outbox, Vitals};
 use crate::hub::ChannelId;
 use crate::meter::Permit;
 use crate::transport::Transport;
 
-/// Bytes waiting for one socket beyond which it is a slow reader and closed: a client a mebibyte behind won't catch up.
-pub(crate) const BACKLOG_BYTES_MAX: usize = 1_024 * 1_024;
-/// Seconds without progress of a backlog after which the socket is closed.
-pub(crate) const STALLED_SECONDS_MAX: u32 = 10;
 /// What a handshake came to.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -115,33 +108,6 @@ impl Session {
     }
 }
 
-/// The shard's side of a WebSocket.
-#[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
-    pub(crate) parser: WebSocketContext,
-    /// The parser met an error and must not be asked again: what still comes is thrown away.
-    pub(crate) deaf: bool,
-    /// Every message is sent back: a conformance test.
-    pub(crate) echoes: bool,
-    backlog: Option<Box<Backlog>>,
-}
-
-impl Socket {
-    pub(crate) fn new(stream: TcpStream) -> Socket {
-        Socket { stream, parser: crate::ws::parser(), deaf: false, echoes: false, backlog: None }
-    }
-
-    /// From now on messages up to this size are sent back.
-    pub(crate) fn echo(&mut self, message_bytes_max: usize) {
-        self.echoes = true;
-        self.parser.set_config(|config| {
-            config.max_message_size = Some(message_bytes_max);
-            config.max_frame_size = Some(message_bytes_max);
-        });
-    }
-}
-
 /// The shard's end of an HTTP session. However the connection goes, the client's requests are told.
 #[derive(Debug)]
 pub(crate) struct HttpLink(pub(crate) Arc<Outbox>);
@@ -169,6 +135,8 @@ pub(crate) struct Conn {
     pub(crate) session: Option<Session>,
     /// Tells this connection from another one in the same slot.
     pub(crate) generation: u32,
+    /// The second at which the wheel has it looked at; `u32::MAX`: at none.
+    pub(crate) look_at: u32,
     /// Second of the last sign of life.
     pub(crate) last_seen: u32,
     /// Second at which our unanswered ping went out.
@@ -179,31 +147,13 @@ pub(crate) struct Conn {
     pub(crate) transport: Transport,
 }
 
-#[derive(Debug, Default)]
-struct Backlog {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
-    since: u32,
-}
-
-/// What became of bytes given to a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sent {
-    Ok,
-    /// The first bytes had to wait: look after this socket.
-    Backlogged,
-    /// The backlog is full.
-    TooSlow,
-    /// The socket is gone.
-    Gone,
-}
-
 impl Conn {
     pub(crate) fn new(link: Link, generation: u32, now: u32, protocol: u8, transport: Transport) -> Conn {
         Conn {
             link,
             session: None,
             generation,
+            look_at: u32::MAX,
             last_seen: now,
             pinged: None,
             closing_until: None,
@@ -212,64 +162,36 @@ impl Conn {
         }
     }
 
-    /// Sends bytes that many sockets may share: `bytes` is copied by reference only if the kernel doesn't take all of it.
+    /// Sends bytes that many connections may share, without those before `from`.
     pub(crate) fn send(&mut self, bytes: &Bytes, from: usize, now: u32) -> Sent {
-        let socket = match &mut self.link {
-            Link::Socket(socket) => socket,
-            Link::Http(http) => return http.0.push(bytes.slice(from..)),
-        };
-        if let Some(backlog) = &mut socket.backlog {
-            backlog.bytes += bytes.len() - from;
-            backlog.frames.push_back(bytes.slice(from..));
-            return if backlog.bytes > BACKLOG_BYTES_MAX { Sent::TooSlow } else { Sent::Ok };
+        match &mut self.link {
+            Link::Socket(socket) => socket.send(bytes, from, now),
+            Link::Http(http) => http.0.push(bytes.slice(from..)),
         }
-        let taken = match write(&mut socket.stream, &bytes[from..]) {
-            Ok(taken) => taken,
-            Err(_) => return Sent::Gone,
-        };
-        if from + taken == bytes.len() {
-            return Sent::Ok;
+    }
+
+    /// Sends several pieces one behind the other.
+    pub(crate) fn send_all(&mut self, pieces: &[Bytes], now: u32) -> Sent {
+        match &mut self.link {
+            Link::Socket(socket) => socket.send_all(pieces, now),
+            Link::Http(http) => {
+                pieces.iter().fold(Sent::Ok, |sent, piece| sent.and(http.0.push(piece.clone())))
+            }
         }
-        let rest = bytes.slice(from + taken..);
-        let backlog = Backlog { bytes: rest.len(), frames: [rest].into(), since: now };
-        socket.backlog = Some(Box::new(backlog));
-        Sent::Backlogged
     }
 
     /// Writes what waited, as far as the kernel takes it.
     pub(crate) fn flush(&mut self, now: u32) -> Sent {
-        let Link::Socket(socket) = &mut self.link else { return Sent::Ok };
-        let Some(backlog) = &mut socket.backlog else { return Sent::Ok };
-        while !backlog.frames.is_empty() {
-            let mut slices = [io::IoSlice::new(&[]); 32];
-            let count =
-                backlog.frames.iter().zip(slices.iter_mut()).map(|(f, s)| *s = io::IoSlice::new(f)).count();
-            let mut taken = match socket.stream.write_vectored(&slices[..count]) {
-                Ok(0) => return Sent::Gone,
-                Ok(taken) => taken,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Sent::Backlogged,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return Sent::Gone,
-            };
-            backlog.bytes -= taken;
-            backlog.since = now;
-            while let Some(front) = backlog.frames.front_mut().filter(|_| taken > 0) {
-                let n = taken.min(front.len());
-                front.advance(n);
-                taken -= n;
-                if front.is_empty() {
-                    backlog.frames.pop_front();
-                }
-            }
+        match &mut self.link {
+            Link::Socket(socket) => socket.flush(now),
+            Link::Http(_) => Sent::Ok,
         }
-        socket.backlog = None;
-        Sent::Ok
     }
 
     /// The second since which nothing moved of what waits.
     pub(crate) fn stalled_since(&self) -> Option<u32> {
         match &self.link {
-            Link::Socket(socket) => socket.backlog.as_ref().map(|b| b.since),
+            Link::Socket(socket) => socket.stalled_since(),
             Link::Http(http) => http.0.stalled_since(),
         }
     }
@@ -293,19 +215,6 @@ impl Conn {
         if let Link::Socket(socket) = &mut self.link {
             socket.deaf = true;
             let _ = socket.stream.shutdown(Shutdown::Write);
-        }
-    }
-}
-
-/// The one place that hands bytes to a socket's kernel side. Gives how many it took; 0 if it is full.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match stream.write(bytes) {
-            Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(taken) => return Ok(taken),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
         }
     }
 }

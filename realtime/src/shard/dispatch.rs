@@ -14,7 +14,7 @@ use protocol::webhook::Event;
 
 use super::Shard;
 use super::conn::{Session, Subscription};
-use super::round::Subscriber;
+use super::round::{LocalChannel, Subscriber};
 use crate::app::App;
 use crate::console::{Kind, Row, Source};
 use crate::frame;
@@ -131,7 +131,7 @@ impl Shard {
                 return self.deny(index, &wanted.channel, &refusal);
             }
         };
-        let channel = self.channels.entry(joined.id).or_default();
+        let channel = self.channels.entry(joined.id).or_insert_with(|| LocalChannel::new(app.id()));
         let at = channel.subscribers.len() as u32;
         channel.subscribers.push(Subscriber { conn: index as u32, seq: joined.seq });
         if let Some(session) = self.session(index) {

@@ -1,48 +1,50 @@
 //! A shard: one thread that owns its sockets, their subscriptions and all writes to them. Nobody else touches them, so there
 //! is no lock and no task per connection; what is asked of a shard comes through its [`inbox`].
 //!
-//! After [`WRITES_PER_TURN`] writes of a fan-out the shard looks at its sockets and its inbox again, and channels with work
-//! take turns, so that neither a large channel nor a busy app stands before the others.
+//! One turn of its loop: sockets that are ready ([`receive`], [`conn::Conn::flush`]), what was asked (the inbox), a part of the
+//! waiting fan-outs ([`fan_out`]), what the clock brings ([`sweep`]). It waits for nobody: a socket that takes nothing has its
+//! bytes put by, a fan-out stops after a bound of work, and nothing here locks for longer than one step of a channel.
 
+mod closing;
 pub(crate) mod conn;
+mod connect;
 mod dispatch;
+mod fan_out;
 pub(crate) mod inbox;
 mod over_http;
 mod queue;
 mod receive;
 pub(crate) mod round;
 mod sign_in;
+pub(crate) mod socket;
 mod sweep;
 mod sync;
+mod turns;
+mod wheel;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use protocol::close::CloseCode;
-use protocol::server_message;
-use protocol::socket_id::SocketId;
 use slab::Slab;
 
-use self::conn::{Carrier, Conn, HttpLink, Link, NewConn, Sent, Session, Socket, Verdict};
+use self::conn::Conn;
 use self::inbox::{Command, Inbox, Place};
 use self::round::LocalChannel;
-use crate::console::{Kind, Row, Source, mask_ip};
-use crate::frame;
+use self::socket::{STALLED_SECONDS_MAX, Sent};
+use self::turns::Turns;
+use self::wheel::Wheel;
 use crate::hub::ChannelId;
 use crate::node::Node;
 
 const WAKE: Token = Token(usize::MAX);
-/// Writes of fan-outs between two looks at sockets and inbox.
-const WRITES_PER_TURN: usize = 256;
 /// Bytes read from a socket at once; the buffer is the shard's, not the socket's.
 const SCRATCH_BYTES: usize = 64 * 1_024;
-/// Seconds that a peer has to answer our close frame.
-const CLOSE_SECONDS: u32 = 5;
 
 /// A shard before its thread runs.
 pub(crate) struct Starter {
@@ -74,12 +76,12 @@ impl Starter {
             poll: self.poll,
             conns: Slab::new(),
             channels: HashMap::new(),
-            work: VecDeque::new(),
+            turns: Turns::default(),
             unread: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],
             started: Instant::now(),
             now: 0,
-            swept: 0,
+            wheel: Wheel::default(),
             generation: 0,
             drain: None,
             stop: false,
@@ -94,15 +96,16 @@ pub(crate) struct Shard {
     poll: Poll,
     conns: Slab<Conn>,
     channels: HashMap<ChannelId, LocalChannel>,
-    /// Channels with frames to send, in turns.
-    work: VecDeque<ChannelId>,
+    /// Apps, and channels of each, with frames to send.
+    turns: Turns,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<usize>,
     scratch: Vec<u8>,
     started: Instant,
     /// Seconds since the shard started.
     now: u32,
-    swept: u32,
+    /// When each connection is looked at next.
+    wheel: Wheel,
     generation: u32,
     drain: Option<sweep::Drain>,
     stop: bool,
@@ -113,7 +116,7 @@ impl Shard {
         let mut events = Events::with_capacity(1_024);
         let mut commands = Vec::new();
         while !self.stop {
-            let busy = !self.work.is_empty() || !self.unread.is_empty() || !self.inbox.may_sleep();
+            let busy = !self.turns.is_empty() || !self.unread.is_empty() || !self.inbox.may_sleep();
             let timeout = match (busy, &self.drain) {
                 (true, _) => Duration::ZERO,
                 (false, Some(_)) => Duration::from_millis(10),
@@ -182,9 +185,8 @@ impl Shard {
             Command::Deliver(deliver) => {
                 // A channel that just lost its last subscriber here has no entry any more.
                 if let Some(channel) = self.channels.get_mut(&deliver.channel) {
-                    if !channel.queued {
-                        channel.queued = true;
-                        self.work.push_back(deliver.channel);
+                    if !std::mem::replace(&mut channel.queued, true) {
+                        self.turns.push(channel.app, deliver.channel);
                     }
                     channel.pending.push_back(deliver);
                 }
@@ -223,67 +225,12 @@ impl Shard {
         self.conns.get(index).filter(is_same).map(|_| index)
     }
 
-    fn connect(&mut self, new: NewConn) {
-        let NewConn { carrier, transport, verdict, ip, sdk, origin, protocol } = new;
-        let entry = self.conns.vacant_entry();
-        let index = entry.key();
-        self.generation = self.generation.wrapping_add(1);
-        let (link, early) = match carrier {
-            Carrier::Socket { stream, early } => {
-                let mut stream = mio::net::TcpStream::from_std(stream);
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                if let Err(error) = self.poll.registry().register(&mut stream, Token(index), interest) {
-                    tracing::warn!(%error, "a socket can't be watched; it is closed");
-                    return;
-                }
-                let mut socket = Socket::new(stream);
-                if let Verdict::Echo { message_bytes_max } = verdict {
-                    socket.echo(message_bytes_max);
-                }
-                (Link::Socket(socket), early)
-            }
-            Carrier::Http(outbox) => {
-                let generation = self.generation;
-                outbox.settle(Place { shard: self.id, index: index as u32, generation });
-                (Link::Http(HttpLink(outbox)), Bytes::new())
-            }
-        };
-        let conn = entry.insert(Conn::new(link, self.generation, self.now, protocol, transport));
-        let (app, permit, key) = match verdict {
-            Verdict::Admit { app, permit, key } => (app, permit, key),
-            Verdict::Refuse { code, message } => return self.close(index, code.code(), &message),
-            Verdict::Echo { .. } => return self.guarded(index, |shard, index| shard.feed(index, &early)),
-        };
-        let socket_id =
-            SocketId { node: rand::random_range(1..1_000_000), random: rand::random_range(1..1 << 53) };
-        conn.session = Some(Session::new(app.clone(), permit, socket_id, self.now));
-        self.send(index, &frame::text(&server_message::connection_established(socket_id)));
-        app.console.record(Kind::Connection, |row| {
-            row.socket_id = Some(socket_id.to_string());
-            row.source = Some(Source::Ws);
-            row.ip = Some(mask_ip(ip));
-            row.set_key(&key);
-            row.sdk = sdk.as_deref().and_then(Row::text);
-            row.origin = origin.as_deref().and_then(Row::text);
-            row.transport = transport.shown();
-            let parts = [
-                row.sdk.clone(),
-                row.transport.map(|name| format!("over {name}")),
-                row.ip.clone().map(|ip| format!("from {ip}")),
-                row.origin.clone(),
-            ];
-            row.details = parts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
-        });
-        if !early.is_empty() {
-            self.guarded(index, |shard, index| shard.feed(index, &early));
-        }
-    }
-
     /// Sends a frame to one socket.
     fn send(&mut self, index: usize, bytes: &Bytes) {
         let Some(conn) = self.conns.get_mut(index) else { return };
         match conn.send(bytes, 0, self.now) {
-            Sent::Ok | Sent::Backlogged => {}
+            Sent::Ok => {}
+            Sent::Backlogged => self.look_by(index, self.now + STALLED_SECONDS_MAX),
             Sent::TooSlow => {
                 self.end(index, Some(CloseCode::OverCapacity.code()), "slow reader: 1 MiB waiting")
             }
@@ -296,130 +243,5 @@ impl Shard {
         if conn.flush(self.now) == Sent::Gone {
             self.end(index, None, "connection lost");
         }
-    }
-
-    /// Serves channels with work, at most [`WRITES_PER_TURN`] writes.
-    fn fan_out(&mut self) {
-        let mut writes = 0;
-        while writes < WRITES_PER_TURN {
-            let Some(id) = self.work.pop_front() else { return };
-            match self.fan_out_channel(id, WRITES_PER_TURN - writes) {
-                None => continue,
-                Some((done, more)) => {
-                    writes += done.max(1);
-                    match self.channels.get_mut(&id) {
-                        Some(_) if more => self.work.push_back(id),
-                        Some(channel) => channel.queued = false,
-                        None => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Up to `budget` writes of one channel. `(writes, is there more)`, or `None` if the channel is gone.
-    fn fan_out_channel(&mut self, id: ChannelId, budget: usize) -> Option<(usize, bool)> {
-        let channel = self.channels.get_mut(&id)?;
-        if !channel.begin() {
-            return Some((0, false));
-        }
-        let mut round = channel.round.take()?;
-        let (mut writes, mut doomed) = (0, Vec::new());
-        while round.at < channel.subscribers.len() && writes < budget {
-            let subscriber = &mut channel.subscribers[round.at];
-            round.at += 1;
-            if subscriber.seq >= round.last_seq {
-                continue;
-            }
-            let seq = std::mem::replace(&mut subscriber.seq, round.last_seq);
-            let index = subscriber.conn as usize;
-            let Some(conn) = self.conns.get_mut(index) else { continue };
-            writes += 1;
-            let id = conn.session.as_ref().map(|s| s.socket_id).filter(|_| round.excludes_some());
-            let sent = match id.filter(|&id| round.excludes(id)) {
-                None => conn.send(&round.joined, round.start_for(seq), self.now),
-                Some(id) => {
-                    let pieces = round.pieces_for(id, seq);
-                    pieces
-                        .iter()
-                        .map(|p| conn.send(p, 0, self.now))
-                        .find(|s| matches!(s, Sent::TooSlow | Sent::Gone))
-                        .unwrap_or(Sent::Ok)
-                }
-            };
-            match sent {
-                Sent::Ok | Sent::Backlogged => {}
-                Sent::TooSlow => {
-                    doomed.push((index, Some(CloseCode::OverCapacity.code()), "slow reader: 1 MiB waiting"))
-                }
-                Sent::Gone => doomed.push((index, None, "connection lost")),
-            }
-        }
-        if round.at >= channel.subscribers.len() {
-            if std::mem::take(&mut round.again) {
-                round.at = 0;
-                channel.round = Some(round);
-            }
-        } else {
-            channel.round = Some(round);
-        }
-        let more = channel.round.is_some() || !channel.pending.is_empty();
-        for (index, code, reason) in doomed {
-            self.end(index, code, reason);
-        }
-        Some((writes, more))
-    }
-
-    /// Says good-bye with a code and a reason; the socket goes when the peer answers or [`CLOSE_SECONDS`] have passed.
-    fn close(&mut self, index: usize, code: u16, reason: &str) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        if conn.closing_until.is_some() {
-            return;
-        }
-        conn.closing_until = Some(self.now + CLOSE_SECONDS);
-        // Older protocols, and sockets that never were established, are told in a frame too.
-        let told = code >= 4_000 && (conn.session.is_none() || conn.protocol < 6);
-        self.leave_all(index, Some(code), reason);
-        if told {
-            self.send(index, &frame::text(&server_message::error(Some(code), reason)));
-        }
-        self.send(index, &frame::close(code, reason));
-    }
-
-    /// The socket is over: everything it held is given back.
-    fn end(&mut self, index: usize, code: Option<u16>, reason: &str) {
-        self.leave_all(index, code, reason);
-        if let Some(mut conn) = self.conns.try_remove(index) {
-            match &mut conn.link {
-                // Closing the descriptor ends the watch as well.
-                Link::Socket(socket) => drop(self.poll.registry().deregister(&mut socket.stream)),
-                Link::Http(http) => http.0.end(code.unwrap_or(1_000), reason),
-            }
-        }
-    }
-
-    /// Takes a connection out of its channels, gives its place back and tells the console, once.
-    fn leave_all(&mut self, index: usize, code: Option<u16>, reason: &str) {
-        let Some(conn) = self.conns.get_mut(index) else { return };
-        let Some(session) = &mut conn.session else { return };
-        let (app, socket_id, opened) = (session.app.clone(), session.socket_id, session.opened);
-        let transport = conn.transport.shown();
-        let count = session.subscriptions.len();
-        while let Some(last) =
-            self.conns[index].session.as_ref().and_then(|s| s.subscriptions.len().checked_sub(1))
-        {
-            self.leave(index, last);
-        }
-        self.sign_out(index);
-        self.conns[index].session = None;
-        app.console.record(Kind::Disconnection, |row| {
-            row.socket_id = Some(socket_id.to_string());
-            row.source = Some(Source::Ws);
-            row.code = code;
-            row.transport = transport;
-            let seconds = opened.elapsed().as_secs_f64();
-            let code = code.map(|c| format!(" {c}")).unwrap_or_default();
-            row.details = format!("lifetime {seconds:.1} s · {reason}{code} · was on {count} channels");
-        });
     }
 }

@@ -39,8 +39,10 @@ mod tests {
     use crate::fallback::outbox::{AWAY_SECONDS_MAX, Next, Reader};
     use crate::frame;
     use crate::meter::Permit;
-    use crate::shard::conn::{Carrier, NewConn, STALLED_SECONDS_MAX, Verdict};
-    use crate::shard::{CLOSE_SECONDS, Starter};
+    use crate::shard::Starter;
+    use crate::shard::closing::CLOSE_SECONDS;
+    use crate::shard::conn::{Carrier, NewConn, Verdict};
+    use crate::shard::socket::STALLED_SECONDS_MAX;
     use crate::testing::node_with;
     use crate::transport::Transport;
 

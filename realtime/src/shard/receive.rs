@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tungstenite::{Error, Message};
 
 use super::Shard;
-use super::conn::{Link, Socket};
+use super::conn::Link;
+use super::socket::Socket;
 use crate::frame;
 
 /// Reads of one socket in one turn.

@@ -21,12 +21,14 @@ pub(crate) struct Subscriber {
     pub(crate) seq: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LocalChannel {
+    /// Whose it is: apps take turns.
+    pub(crate) app: u64,
     pub(crate) subscribers: Vec<Subscriber>,
     pub(crate) pending: VecDeque<Deliver>,
     pub(crate) round: Option<Round>,
-    /// Stands in the shard's list of channels with work.
+    /// Has its place in the shard's turns.
     pub(crate) queued: bool,
 }
 
@@ -45,6 +47,11 @@ pub(crate) struct Round {
 }
 
 impl LocalChannel {
+    /// A channel of this app, nobody on it.
+    pub(crate) fn new(app: u64) -> LocalChannel {
+        LocalChannel { app, subscribers: Vec::new(), pending: VecDeque::new(), round: None, queued: false }
+    }
+
     /// Begins a round with what is pending, if none runs. `false` if there is nothing to do.
     pub(crate) fn begin(&mut self) -> bool {
         if self.round.is_some() {
@@ -96,17 +103,23 @@ impl Round {
         self.exclusions.iter().any(|(e, _)| *e == id)
     }
 
-    /// The pieces for a socket that is left out of some frames, above its last number.
-    pub(crate) fn pieces_for(&self, id: SocketId, seq: u64) -> Vec<Bytes> {
-        let frames = self.starts.iter().enumerate();
-        frames
-            .filter(|(_, (s, _))| *s > seq)
-            .filter(|(i, _)| !self.exclusions.contains(&(id, *i as u32)))
-            .map(|(i, &(_, from))| {
-                let to = self.starts.get(i + 1).map_or(self.joined.len(), |&(_, at)| at as usize);
-                self.joined.slice(from as usize..to)
-            })
-            .collect()
+    /// The joined runs of frames for a socket that is left out of some, above its last number.
+    pub(crate) fn runs_for(&self, id: SocketId, seq: u64) -> Vec<Bytes> {
+        let mut runs = Vec::new();
+        let mut from = self.start_for(seq);
+        for &(_, index) in self.exclusions.iter().filter(|(excluded, _)| *excluded == id) {
+            let start =
+                |index: usize| self.starts.get(index).map_or(self.joined.len(), |&(_, at)| at as usize);
+            let (without, next) = (start(index as usize), start(index as usize + 1));
+            if without > from {
+                runs.push(self.joined.slice(from..without));
+            }
+            from = from.max(next);
+        }
+        if from < self.joined.len() {
+            runs.push(self.joined.slice(from..));
+        }
+        runs
     }
 }
 
@@ -123,7 +136,7 @@ mod tests {
             frames in proptest::collection::vec((1usize..40, proptest::option::of(0u64..4)), 1..60),
             joined_at in 0u64..70,
         ) {
-            let mut channel = LocalChannel::default();
+            let mut channel = LocalChannel::new(1);
             let id = |n| SocketId { node: 1, random: n };
             for (i, (len, exclude)) in frames.iter().enumerate() {
                 channel.pending.push_back(Deliver {
@@ -138,7 +151,9 @@ mod tests {
                 let round = channel.round.take().unwrap();
                 for (n, out) in got.iter_mut().enumerate() {
                     if round.excludes(id(n as u64)) {
-                        round.pieces_for(id(n as u64), joined_at).iter().for_each(|p| out.extend_from_slice(p));
+                        let runs = round.runs_for(id(n as u64), joined_at);
+                        prop_assert!(runs.iter().all(|run| !run.is_empty()));
+                        runs.iter().for_each(|run| out.extend_from_slice(run));
                     } else {
                         out.extend_from_slice(&round.joined[round.start_for(joined_at)..]);
                     }

@@ -1,13 +1,18 @@
-//! What happens by the clock, once a second: pings to the silent, an end to the dead, the slow and the closing; and the
-//! drain.
+//! What happens by the clock: pings to the silent, an end to the dead, the slow and the closing; and the drain.
+//!
+//! The [`Wheel`] says whom to look at in a second; what is due is read off the connection then, since most
+//! deadlines move with every frame. Whoever sets a nearer deadline calls [`Shard::look_by`].
 
 use std::time::{Duration, Instant};
 
 use protocol::close::CloseCode;
 use protocol::limits::{ACTIVITY_TIMEOUT_SECONDS, PONG_TIMEOUT_SECONDS};
 
-use super::conn::STALLED_SECONDS_MAX;
-use super::{CLOSE_SECONDS, Shard};
+use super::Shard;
+use super::closing::CLOSE_SECONDS;
+use super::conn::{Conn, Link};
+use super::socket::STALLED_SECONDS_MAX;
+use super::wheel::{Entry, Wheel};
 use crate::frame;
 
 /// Closing all sockets in turn.
@@ -20,54 +25,96 @@ pub(super) struct Drain {
     left: Vec<(usize, u32)>,
 }
 
+/// What the clock has to say about a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    /// Its good-bye was not answered.
+    Over,
+    /// An HTTP client that stays away.
+    Lost,
+    Stalled,
+    NoPong,
+    Unauthorized,
+    Silent,
+    /// Nothing yet: look again at this second.
+    At(u32),
+}
+
+impl Conn {
+    fn due(&mut self, now: u32) -> Due {
+        if self.is_lost(now) {
+            return Due::Lost;
+        }
+        let silent = self.last_seen + ACTIVITY_TIMEOUT_SECONDS;
+        let deadlines = [
+            (self.closing_until, Due::Over),
+            (self.stalled_since().map(|since| since + STALLED_SECONDS_MAX), Due::Stalled),
+            (self.pinged.map(|at| at + PONG_TIMEOUT_SECONDS), Due::NoPong),
+            (self.session.as_ref().and_then(|s| s.authorize_by), Due::Unauthorized),
+            (self.pinged.or(self.closing_until).is_none().then_some(silent), Due::Silent),
+            // What an HTTP client does is seen in its outbox only.
+            (matches!(self.link, Link::Http(_)).then_some(now + 1), Due::At(now + 1)),
+        ];
+        let due = deadlines.iter().find(|(at, _)| at.is_some_and(|at| at <= now));
+        let next = || deadlines.iter().filter_map(|(at, _)| *at).min().unwrap_or(now + 1);
+        due.map_or_else(|| Due::At(next()), |(_, due)| *due)
+    }
+}
+
+/// [`Shard::look_by`], where the connection is at hand.
+pub(super) fn look_by(wheel: &mut Wheel, conn: &mut Conn, index: usize, second: u32) {
+    if second < conn.look_at {
+        conn.look_at = wheel.enter(Entry { index: index as u32, generation: conn.generation }, second);
+    }
+}
+
 impl Shard {
+    /// Looks at the connections whose second has come, and closes the next ones of a drain.
     pub(super) fn sweep(&mut self) {
         self.go_on_draining();
-        if self.swept == self.now {
-            return;
-        }
-        self.swept = self.now;
-        let now = self.now;
-        let mut due = Vec::new();
-        for (index, conn) in &mut self.conns {
-            let lost = conn.is_lost(now);
-            let stalled = conn.stalled_since().is_some_and(|since| now - since >= STALLED_SECONDS_MAX);
-            let silent = now - conn.last_seen >= ACTIVITY_TIMEOUT_SECONDS;
-            let unanswered = conn.pinged.is_some_and(|at| now - at >= PONG_TIMEOUT_SECONDS);
-            let over = conn.closing_until.is_some_and(|at| now >= at);
-            let unauthorized = conn.session.as_ref().and_then(|s| s.authorize_by).is_some_and(|by| now >= by);
-            if lost
-                || stalled
-                || unauthorized
-                || over
-                || unanswered
-                || silent && conn.pinged.is_none() && conn.closing_until.is_none()
-            {
-                due.push((index, over, lost, stalled, unanswered, unauthorized));
+        while let Some((second, entries)) = self.wheel.turn(self.now) {
+            for Entry { index, generation } in entries {
+                let is_here = |c: &Conn| c.generation == generation && c.look_at == second;
+                if self.conns.get(index as usize).is_some_and(is_here) {
+                    self.guarded(index as usize, Shard::look);
+                }
             }
         }
-        for (index, over, lost, stalled, unanswered, unauthorized) in due {
-            self.guarded(index, |shard, index| {
-                if over {
-                    shard.end(index, None, "closed");
-                } else if lost {
-                    shard.end(index, Some(1_006), "connection lost");
-                } else if stalled {
-                    shard.end(
-                        index,
-                        Some(CloseCode::OverCapacity.code()),
-                        "slow reader: nothing read for 10 s",
-                    );
-                } else if unanswered {
-                    shard.close(index, CloseCode::NoPong.code(), "No answer to a ping");
-                } else if unauthorized {
-                    let reason = "Connection not authorized within timeout: sign in, or join a private or presence channel";
-                    shard.close(index, CloseCode::Unauthorized.code(), reason);
-                } else {
-                    shard.conns[index].pinged = Some(now);
-                    shard.send(index, &frame::ping());
-                }
-            });
+    }
+
+    /// Has the connection looked at by this second.
+    pub(super) fn look_by(&mut self, index: usize, second: u32) {
+        if let Some(conn) = self.conns.get_mut(index) {
+            look_by(&mut self.wheel, conn, index, second);
+        }
+    }
+
+    fn look(&mut self, index: usize) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        conn.look_at = u32::MAX;
+        match conn.due(now) {
+            Due::Over => self.end(index, None, "closed"),
+            Due::Lost => self.end(index, Some(1_006), "connection lost"),
+            Due::Stalled => {
+                self.end(index, Some(CloseCode::OverCapacity.code()), "slow reader: nothing read for 10 s");
+            }
+            Due::NoPong => self.close(index, CloseCode::NoPong.code(), "No answer to a ping"),
+            Due::Unauthorized => {
+                let reason = "Connection not authorized within timeout: sign in, or join a private or presence channel";
+                self.close(index, CloseCode::Unauthorized.code(), reason);
+            }
+            Due::Silent => {
+                conn.pinged = Some(now);
+                self.send(index, &frame::ping());
+            }
+            Due::At(second) => return self.look_by(index, second),
+        }
+        // Whatever was done, the next thing to wait for is another one now.
+        if let Some(conn) = self.conns.get_mut(index)
+            && let Due::At(second) = conn.due(now)
+        {
+            self.look_by(index, second);
         }
     }
 
@@ -76,6 +123,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.closing_until = Some(self.now + CLOSE_SECONDS);
         conn.shut();
+        self.look_by(index, self.now + CLOSE_SECONDS);
     }
 
     pub(super) fn begin_drain(&mut self, over: Duration) {
