@@ -136,6 +136,8 @@ impl Shard {
         channel.subscribers.push(Subscriber { conn: index as u32, seq: joined.seq });
         if let Some(session) = self.session(index) {
             let (name, user_id) = (joined.name.clone(), joined.user_id.clone());
+            // Most connections have one or two, and would keep the four places that a vector begins with.
+            session.subscriptions.reserve_exact(usize::from(session.subscriptions.len() < 4));
             session.subscriptions.push(Subscription { channel: joined.id, at, name, user_id });
         }
         let success = server_message::subscription_succeeded(&joined.name, joined.roster.as_deref());

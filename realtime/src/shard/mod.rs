@@ -12,6 +12,7 @@ mod dispatch;
 mod fan_out;
 pub(crate) mod inbox;
 mod over_http;
+mod parsers;
 mod queue;
 mod receive;
 pub(crate) mod round;
@@ -35,6 +36,7 @@ use slab::Slab;
 
 use self::conn::Conn;
 use self::inbox::{Command, Inbox, Place};
+use self::parsers::Parsers;
 use self::round::LocalChannel;
 use self::socket::{STALLED_SECONDS_MAX, Sent};
 use self::turns::Turns;
@@ -78,6 +80,7 @@ impl Starter {
             channels: HashMap::new(),
             turns: Turns::default(),
             unread: Vec::new(),
+            parsers: Parsers::default(),
             scratch: vec![0; SCRATCH_BYTES],
             started: Instant::now(),
             now: 0,
@@ -100,6 +103,7 @@ pub(crate) struct Shard {
     turns: Turns,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<usize>,
+    parsers: Parsers,
     scratch: Vec<u8>,
     started: Instant,
     /// Seconds since the shard started.

@@ -1,12 +1,14 @@
-//! From a socket's bytes to messages. The parser (sans-I/O tungstenite) gets what was read into the shard's scratch buffer.
+//! From a socket's bytes to messages. A parser (sans-I/O tungstenite, see [`parsers`](super::parsers)) gets what was read into the
+//! shard's scratch buffer.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use bytes::Bytes;
+use tungstenite::protocol::WebSocketContext;
 use tungstenite::{Error, Message};
 
 use super::Shard;
-use super::conn::Link;
+use super::conn::{Conn, Link};
 use super::socket::Socket;
 use crate::frame;
 
@@ -15,12 +17,12 @@ const READS_PER_TURN: usize = 8;
 pub(super) const TOO_LARGE: &str = "message too large: at most 32 KiB";
 
 /// The parser's view of a socket: bytes that are here, and a place for its control frames.
-struct Memory<'a> {
-    input: &'a [u8],
-    output: Vec<u8>,
+pub(super) struct Memory<'a> {
+    pub(super) input: &'a [u8],
+    pub(super) output: Vec<u8>,
 }
 
-impl Read for Memory<'_> {
+impl io::Read for Memory<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.input.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -39,6 +41,16 @@ impl Write for Memory<'_> {
     }
 }
 
+/// How far a parser came.
+enum Read {
+    /// Over all bytes.
+    All,
+    /// Over all bytes, a close frame among them: the parser is this client's alone.
+    Closed,
+    /// To the end of the connection: the parser is of no more use.
+    Ended,
+}
+
 impl Shard {
     /// Reads what the socket has. `to_the_end`: go on until nothing is left, since the peer may have closed.
     pub(super) fn receive(&mut self, index: usize, to_the_end: bool) {
@@ -51,7 +63,7 @@ impl Shard {
             }
             reads += 1;
             let Link::Socket(Socket { stream, deaf, .. }) = &mut conn.link else { break };
-            match stream.read(&mut scratch) {
+            match io::Read::read(stream, &mut scratch) {
                 Ok(0) => {
                     self.end(index, Some(1_006), "connection lost");
                     break;
@@ -76,14 +88,30 @@ impl Shard {
 
     /// Parses bytes of a socket and acts on each message, in order.
     pub(super) fn feed(&mut self, index: usize, bytes: &[u8]) {
+        let Some(Conn { link: Link::Socket(socket), .. }) = self.conns.get_mut(index) else { return };
+        socket.edge.pass(bytes);
+        let between_messages = socket.edge.is_clean() && !socket.echoes;
+        let mut parser = socket.parser.take().unwrap_or_else(|| self.parsers.take());
+        match self.read_messages(index, &mut parser, bytes) {
+            Read::Ended => {}
+            Read::All if between_messages => self.parsers.give_back(parser),
+            Read::All | Read::Closed => {
+                if let Some(Conn { link: Link::Socket(socket), .. }) = self.conns.get_mut(index) {
+                    socket.parser = Some(parser);
+                }
+            }
+        }
+    }
+
+    fn read_messages(&mut self, index: usize, parser: &mut WebSocketContext, bytes: &[u8]) -> Read {
         let mut memory = Memory { input: bytes, output: Vec::new() };
         let mut peer_closed = None;
         loop {
-            let Some(conn) = self.conns.get_mut(index) else { return };
-            let Link::Socket(socket) = &mut conn.link else { return };
+            let Some(conn) = self.conns.get_mut(index) else { return Read::Ended };
+            let Link::Socket(socket) = &mut conn.link else { return Read::Ended };
             conn.last_seen = self.now;
             conn.pinged = None;
-            let result = socket.parser.read(&mut memory);
+            let result = parser.read(&mut memory);
             let (closing, echoes) = (conn.closing_until.is_some(), socket.echoes);
             if !memory.output.is_empty() && !closing {
                 let control = Bytes::from(std::mem::take(&mut memory.output));
@@ -100,15 +128,22 @@ impl Shard {
                 }
                 Ok(Message::Close(frame)) => {
                     if closing {
-                        return self.end(index, None, "closed");
+                        self.end(index, None, "closed");
+                        return Read::Ended;
                     }
                     peer_closed = Some(frame.map_or(1_005, |f| u16::from(f.code)));
                 }
                 Ok(_) => {}
-                Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) if closing => return self.end(index, None, "closed"),
+                Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return if peer_closed.is_some() { Read::Closed } else { Read::All };
+                }
+                Err(_) if closing => {
+                    self.end(index, None, "closed");
+                    return Read::Ended;
+                }
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                    return self.end(index, peer_closed, "closed by client");
+                    self.end(index, peer_closed, "closed by client");
+                    return Read::Ended;
                 }
                 Err(error) => {
                     let (code, reason) = match error {
@@ -119,7 +154,8 @@ impl Shard {
                     self.leave_all(index, Some(code), reason);
                     self.send(index, &frame::close(code, reason));
                     // The parser can't go on after an error; what still comes is thrown away until the peer closes.
-                    return self.end_gently(index);
+                    self.end_gently(index);
+                    return Read::Ended;
                 }
             }
         }

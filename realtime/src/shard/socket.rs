@@ -1,4 +1,4 @@
-//! The shard's side of a WebSocket: its parser, and the bytes that the kernel did not take yet.
+//! The shard's side of a WebSocket: where its client's frames stand, and the bytes that the kernel did not take yet.
 //!
 //! An idle socket holds no read buffer, no queue and no task. Bytes leave in the order in which they were given: while some
 //! wait, all that follow wait behind them, by reference. What waits is bounded in bytes ([`BACKLOG_BYTES_MAX`]) and in time
@@ -11,6 +11,8 @@ use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use tungstenite::protocol::WebSocketContext;
 
+use super::parsers::Edge;
+
 /// Bytes waiting for one socket beyond which it is a slow reader and closed: a client a mebibyte behind won't catch up.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 1_024 * 1_024;
 /// Seconds without progress of a backlog after which the socket is closed.
@@ -22,7 +24,9 @@ const PIECES_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
-    pub(crate) parser: WebSocketContext,
+    /// While the client is in the middle of a message; else the shard's own serves.
+    pub(super) parser: Option<Box<WebSocketContext>>,
+    pub(super) edge: Edge,
     /// The parser met an error and must not be asked again: what still comes is thrown away.
     pub(crate) deaf: bool,
     /// Every message is sent back: a conformance test.
@@ -59,16 +63,18 @@ impl Sent {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Socket {
-        Socket { stream, parser: crate::ws::parser(), deaf: false, echoes: false, backlog: None }
+        Socket { stream, parser: None, edge: Edge::default(), deaf: false, echoes: false, backlog: None }
     }
 
     /// From now on messages up to this size are sent back.
     pub(crate) fn echo(&mut self, message_bytes_max: usize) {
         self.echoes = true;
-        self.parser.set_config(|config| {
+        let mut parser = Box::new(crate::ws::parser());
+        parser.set_config(|config| {
             config.max_message_size = Some(message_bytes_max);
             config.max_frame_size = Some(message_bytes_max);
         });
+        self.parser = Some(parser);
     }
 
     /// Sends `bytes` without those before `from`. They are kept, by reference, only if the kernel doesn't take all of them.
