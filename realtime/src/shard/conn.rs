@@ -120,10 +120,6 @@ impl Drop for HttpLink {
 
 /// Where a connection's frames go to.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are sockets, and a box would cost each of them a look-up"
-)]
 pub(crate) enum Link {
     Socket(Socket),
     Http(HttpLink),

@@ -146,6 +146,9 @@ mod tests {
         }
     }
 
+    /// Its place in the frames, a parser of its own, bytes to come, messages read.
+    type Client<'a> = (Edge, Option<Box<WebSocketContext>>, &'a [u8], Vec<Message>);
+
     proptest! {
         /// However the bytes of several clients are cut and mixed: each client's messages are those that a parser of its own
         /// reads from them.
@@ -155,7 +158,7 @@ mod tests {
             cuts in proptest::collection::vec((0usize..3, prop_oneof![1usize..8, 1usize..200, 100usize..4_000]), 1..200),
         ) {
             let mut parsers = Parsers::default();
-            let mut clients: Vec<(Edge, Option<Box<WebSocketContext>>, &[u8], Vec<Message>)> =
+            let mut clients: Vec<Client<'_>> =
                 streams.iter().map(|stream| (Edge::default(), None, &stream[..], Vec::new())).collect();
             let all = cuts.into_iter().chain((0..3).map(|who| (who, usize::MAX)));
             for (who, len) in all {

@@ -244,7 +244,7 @@ mod tests {
         let piece: Bytes = vec![0; 100_000].into();
         while socket.send(&piece, 0, 5) != Sent::Backlogged {}
         assert_eq!(socket.stalled_since(), Some(5));
-        let more = std::iter::repeat_with(|| socket.send_all(&[piece.clone()], 9));
+        let more = std::iter::repeat_with(|| socket.send_all(std::slice::from_ref(&piece), 9));
         let taken = more.take_while(|sent| *sent == Sent::Ok).count();
         assert!((9..=10).contains(&taken), "{taken} pieces of 100,000 bytes in a mebibyte");
         assert_eq!(socket.stalled_since(), Some(5), "what is added is no progress");
