@@ -1,57 +1,23 @@
 // nginx in front, as Debian configures it for a plain `proxy_pass`: it buffers and compresses answers and speaks HTTP/1.0 to
 // us, unless an answer says otherwise. The fallbacks must not hang there.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
 import { after } from 'node:test';
 import { arrives, backEnd, client, connected, named, subscribed } from './clients.mjs';
-import { freePort, startServer, story, temporaryDirectory, until } from './harness.mjs';
-import { HttpSession, call } from './httpsession.mjs';
+import { startServer, story, until } from './harness.mjs';
+import { HttpSession } from './httpsession.mjs';
+import { startNginx } from './nginx.mjs';
 import { ownerOf } from './visitor.mjs';
-
-const NGINX = process.env.FANFARE_NGINX ?? '/usr/sbin/nginx';
-assert.ok(existsSync(NGINX), `${NGINX} is missing: scripts/install.sh debian`);
 
 const server = await startServer({ env: { FANFARE_TRUST_PROXY: 'true' } });
 after(() => server.stop());
-const proxy = await startNginx();
-
-async function startNginx() {
-  const directory = temporaryDirectory('nginx');
-  const port = await freePort();
-  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${directory}/${name};`).join('\n  ');
-  writeFileSync(`${directory}/nginx.conf`, `daemon off;
-master_process off;
-pid ${directory}/pid;
-error_log ${directory}/error.log;
-events {}
-http {
-  access_log off;
-  ${paths}
-  gzip on;
-  gzip_types *;
-  gzip_min_length 1;
-  server {
-    listen 127.0.0.1:${port};
-    location / {
+const proxy = await startNginx(
+  `location / {
       proxy_pass http://127.0.0.1:${server.port};
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $http_x_story_proto;
-    }
-  }
-}
-`);
-  const child = spawn(NGINX, ['-p', directory, '-e', `${directory}/error.log`, '-c', `${directory}/nginx.conf`], { stdio: 'inherit' });
-  const gone = new Promise((resolve) => child.once('exit', resolve));
-  process.on('exit', () => child.kill('SIGKILL'));
-  after(async () => {
-    child.kill('SIGTERM');
-    await gone;
-  });
-  const at = { host: '127.0.0.1', port };
-  await until(async () => (await call(at, 'GET', '/readyz')).status === 200, 'nginx to pass requests on');
-  return at;
-}
+    }`,
+  'gzip on; gzip_types *; gzip_min_length 1;',
+);
 
 const over = (t, app, transport, user) =>
   client(t, server, app, { user, options: { wsPort: proxy.port, httpHost: proxy.host, httpPort: proxy.port, enabledTransports: [transport] } });
