@@ -24,8 +24,8 @@ use tower::ServiceExt;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4_096;
+/// Connections that may wait to be accepted; the kernel's `net.core.somaxconn` may hold it lower.
+pub(crate) const BACKLOG: i32 = 4_096;
 /// After a failed accept (out of descriptors, for instance) the loop rests, instead of turning at full speed.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 

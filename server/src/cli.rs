@@ -1,5 +1,6 @@
 //! The command line. Without a command it is `fanfare dev`.
 
+mod doctor;
 mod import;
 mod switches;
 mod webhooks;
@@ -92,6 +93,9 @@ enum Command {
     Config(ConfigCommand),
     /// Exit 0 when the server on this machine is ready.
     Healthcheck,
+    /// How many sockets this machine holds, which limit stops first and what lifts it; with a URL, whether a running server is
+    /// reached.
+    Doctor(doctor::Doctor),
     /// Measure a server that speaks the Pusher protocol; `fanfare bench --help` lists the scenarios.
     #[command(disable_help_flag = true)]
     Bench {
@@ -181,8 +185,11 @@ enum ConfigCommand {
 /// Runs the command of this process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Bench { args }) = cli.command {
-        return bench::run(args); // needs no settings
+    // These need no settings.
+    match cli.command {
+        Some(Command::Bench { args }) => return bench::run(args),
+        Some(Command::Doctor(doctor)) => return doctor.run(),
+        _ => {}
     }
     match execute(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -242,7 +249,9 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 Ok(())
             }
             // answered above, without a runtime
-            Some(Command::Config(_) | Command::Healthcheck | Command::Bench { .. }) => Ok(()),
+            Some(Command::Config(_) | Command::Healthcheck | Command::Doctor(_) | Command::Bench { .. }) => {
+                Ok(())
+            }
         }
     })
 }

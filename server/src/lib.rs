@@ -5,6 +5,7 @@ pub mod accept;
 pub mod cli;
 pub mod config;
 mod dev;
+mod doctor;
 pub mod import;
 mod operator;
 pub mod serve;
