@@ -56,6 +56,9 @@ story('publish: single events and batches', async () => {
 story('idle: memory at two counts', async () => {
   const { results } = await bench('idle', '-n', '20,60', '--settle', '0.1', '--secs', '1');
   assert.equal(results.connections, 60);
+  const shared = (await bench('idle', '-n', '20', '--channels', '3', '--settle', '0.1', '--secs', '1')).results;
+  positive(shared, 'broadcast_s');
+  assert.equal(typeof shared.after_churn_bytes_per_connection, 'number');
   for (const key of ['at_20_idle_bytes_per_connection', 'at_60_subscribed_bytes_per_connection', 'memory_after_all_left_mib']) assert.equal(typeof results[key], 'number', key);
 });
 
