@@ -4,17 +4,20 @@
 //! publishes when it is due, and the stamp is the due time, so that a late publish counts as latency; otherwise it publishes
 //! while fewer than `window` messages of its group are on their way to anybody.
 
+mod outcome;
+mod setup;
+
 use std::collections::BTreeMap;
 
-use crate::crowd::{Place, bring_up};
-use crate::histogram::Histogram;
+pub(crate) use self::outcome::Results;
+use self::outcome::{Outcome, Stalled};
+pub(crate) use self::setup::measure;
 use crate::ledger::{Flight, Ledger};
-use crate::machine::{Load as Processors, Server};
+use crate::machine::Server;
 use crate::net::{Driver, Net, State};
 use crate::payload::{Checker, Payload, Stamp};
 use crate::pusher::{self, Said};
-use crate::report::Report;
-use crate::window::{Stage, Window, nanoseconds};
+use crate::window::{Stage, Window};
 
 /// Name of the measured events.
 const EVENT: &str = "measured";
@@ -43,53 +46,6 @@ pub(crate) struct Group {
     pub(crate) rate: f64,
     /// The first of its subscribers stop reading.
     pub(crate) stalled: usize,
-}
-
-/// What one group got.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// From due until received, each delivery.
-    pub(crate) latency: Histogram,
-    /// From due until the last subscriber had it.
-    pub(crate) complete: Histogram,
-    /// Of publish requests.
-    pub(crate) api: Histogram,
-    /// Between due and published: the generator's own lateness.
-    pub(crate) behind: Histogram,
-    /// In the measured time.
-    pub(crate) deliveries: u64,
-    pub(crate) publishes: u64,
-}
-
-/// What became of stalled readers.
-#[derive(Debug, Default)]
-pub(crate) struct Stalled {
-    pub(crate) closed: u64,
-    pub(crate) open: u64,
-    /// Of those still open: messages that they never got.
-    pub(crate) lost: u64,
-    /// The server's memory: before, and the most.
-    pub(crate) memory_before_kib: u64,
-    pub(crate) memory_max_kib: u64,
-}
-
-/// All of a run.
-#[derive(Debug)]
-pub(crate) struct Results {
-    pub(crate) groups: Vec<Outcome>,
-    pub(crate) processors: Processors,
-    pub(crate) stalled: Stalled,
-    pub(crate) connect_s: f64,
-    faults: BTreeMap<String, u64>,
-}
-
-impl Results {
-    /// Enters everything that must not happen.
-    pub(crate) fn report_faults(&self, report: &mut Report) {
-        for (what, times) in &self.faults {
-            report.fault(what, *times);
-        }
-    }
 }
 
 /// Sizes and times of a run.
@@ -342,134 +298,6 @@ impl Driver for Load {
             .filter(|id| self.is_stalled(*id))
             .all(|id| net.sockets[id].state == State::Closed || self.lost(id) == 0);
         (now < until && !done).then_some(until.min(now + 50_000_000))
-    }
-}
-
-/// Brings up the subscribers of all groups on a fresh generator, lets the stalled ones stall, and measures.
-pub(crate) fn measure(
-    net: &mut Net,
-    groups: &[Group],
-    run: Run,
-    server: &Server,
-    connect_seconds: u64,
-) -> anyhow::Result<Results> {
-    let mut bases = Vec::new();
-    let (mut places, mut channels, mut readers, mut publishers) = (vec![], vec![], vec![], vec![]);
-    let (mut streams, mut slots) = (0, 0);
-    for (g, group) in groups.iter().enumerate() {
-        bases.push(Base {
-            socket: places.len(),
-            channel: channels.len(),
-            stream: streams,
-            slot: slots,
-            publisher: publishers.len(),
-        });
-        let first_channel = channels.len();
-        channels.extend((0..group.channels).map(|c| format!("bench-{g}-{c}")));
-        readers.resize(channels.len(), 0);
-        for subscriber in 0..group.subscribers {
-            let channel = subscriber % group.channels;
-            places.push((g as u32, channel as u32));
-            readers[first_channel + channel] += u32::from(subscriber >= group.stalled);
-        }
-        publishers.extend((0..group.publishers).map(|index| Publisher {
-            group: g,
-            index,
-            busy: false,
-            due: 0,
-            begun: 0,
-            turn: 0,
-            stream: 0,
-            number: 0,
-        }));
-        streams += group.publishers * group.channels;
-        slots += group.publishers * group.subscribers;
-    }
-    let connect_s = bring_up(net, 0..places.len(), connect_seconds, |id| {
-        let (group, channel) = (places[id].0 as usize, places[id].1 as usize);
-        let stalls = id - bases[group].socket < groups[group].stalled;
-        Place {
-            app: groups[group].app,
-            channel: Some(channels[bases[group].channel + channel].clone()),
-            receive_bytes: stalls.then_some(STALLED_RECEIVE_BYTES),
-        }
-    })?;
-    for publisher in &publishers {
-        net.add_http(groups[publisher.group].app)?;
-    }
-    let now = net.now();
-    for publisher in &mut publishers {
-        let rate = groups[publisher.group].rate;
-        publisher.due = now + if rate > 0.0 { (1e9 / rate * publisher.index as f64) as u64 } else { 0 };
-    }
-    let head =
-        |channel: &String| format!(r#"{{"name":"{EVENT}","channel":"{channel}","data":""#).into_bytes();
-    let mut load = Load {
-        bodies: channels.iter().map(head).collect(),
-        checker: Checker::new(EVENT, channels.clone(), run.size),
-        payload: Payload::new(run.size),
-        flight: groups.iter().map(|group| Flight::new(group.publishers * group.channels)).collect(),
-        ledger: Ledger::new(slots),
-        window: Window::new(server, now, run.warmup, run.seconds),
-        outcomes: groups.iter().map(|_| Outcome::default()).collect(),
-        next: vec![0; groups.len()],
-        body: Vec::new(),
-        progress: now,
-        ending: Ending::NotYet,
-        server: server.clone(),
-        memory_at: 0,
-        stalled: Stalled { memory_before_kib: server.resident_kib(), ..Stalled::default() },
-        invalid: 0,
-        closed: 0,
-        refused: BTreeMap::new(),
-        unsent: BTreeMap::new(),
-        groups: groups.to_vec(),
-        bases,
-        channels,
-        places,
-        readers,
-        publishers,
-    };
-    (0..load.places.len()).filter(|id| load.is_stalled(*id)).for_each(|id| net.pause(id));
-    let deadline = now + nanoseconds(run.warmup + run.seconds) + DRAIN_NS + RESUME_NS + SLACK_NS;
-    let finished = net.run(&mut load, deadline)?;
-    Ok(load.results(net, finished, connect_s))
-}
-
-impl Load {
-    fn results(mut self, net: &Net, finished: bool, connect_s: f64) -> Results {
-        let mut lost = 0;
-        for id in 0..self.places.len() {
-            if !self.is_stalled(id) {
-                lost += self.lost(id);
-            } else if net.sockets[id].state == State::Open {
-                self.stalled.open += 1;
-                self.stalled.lost += self.lost(id);
-            }
-        }
-        let mut faults = BTreeMap::from([
-            ("lost".to_owned(), lost),
-            ("doubled".to_owned(), self.ledger.doubled),
-            ("swapped".to_owned(), self.ledger.swapped),
-            ("invalid".to_owned(), self.invalid),
-            ("closed".to_owned(), self.closed),
-            ("unfinished".to_owned(), u64::from(!finished)),
-        ]);
-        for (status, times) in &self.refused {
-            faults.insert(format!("publishes answered {status}"), *times);
-        }
-        for (index, outcome) in self.outcomes.iter().enumerate() {
-            if outcome.deliveries == 0 {
-                let channels = &self.channels[self.bases[index].channel..];
-                faults.insert(format!("no delivery on {} in the measured time", channels[0]), 1);
-            }
-        }
-        let now = net.now();
-        let processors = self.window.load().unwrap_or_else(|| {
-            let reading = crate::machine::Reading::take(&self.server, now);
-            Processors::between(&reading, &reading)
-        });
-        Results { groups: self.outcomes, processors, stalled: self.stalled, connect_s, faults }
     }
 }
 

@@ -1,33 +1,33 @@
 //! The generator: one thread, one edge-triggered poll, any number of WebSocket clients and a few kept HTTP connections.
 //!
 //! It knows frames and answers, not what they mean: that is the [`Driver`]'s. A socket at rest holds no buffer; what arrives
-//! is read into one shared buffer and handed on from there, one read per wake-up when it fits.
+//! is read into one shared buffer and handed on from there, one read per wake-up when it fits (`receive`). Kept HTTP
+//! connections: `requests`.
+
+mod receive;
+mod requests;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
+use self::requests::{HTTP, Http};
 use crate::app::App;
-use crate::{frame, http};
+use crate::frame;
 
 /// Room for what one read takes.
 const READ_BYTES: usize = 256 * 1_024;
-/// Least room that is kept for a read behind what waits.
-const READ_BYTES_MIN: usize = 64 * 1_024;
 /// Wake-ups taken from the kernel at once.
 const EVENTS: usize = 256;
 /// A buffer of a connection that grew beyond this is given back once it is empty.
 const KEPT_BYTES_MAX: usize = 8 * 1_024;
 /// Poll sleeps in whole milliseconds, so the rest up to a due time is spent awake.
 const SLEEP_STEP: Duration = Duration::from_millis(1);
-/// A token of an HTTP connection.
-const HTTP: usize = 1 << 63;
 /// Most loopback addresses that connections start from.
 const SOURCES_MAX: u32 = 200;
 /// Connections of one source address: below the kernel's range of ports for outgoing ones.
@@ -56,17 +56,6 @@ pub(crate) struct Socket {
     /// When its connection was begun.
     pub(crate) begun: u64,
     close_code: Option<u16>,
-}
-
-#[derive(Debug)]
-struct Http {
-    app: usize,
-    stream: Option<TcpStream>,
-    generation: usize,
-    connected: bool,
-    busy: bool,
-    unread: Vec<u8>,
-    unsent: Vec<u8>,
 }
 
 /// What a scenario does with what happens.
@@ -263,51 +252,6 @@ impl Net {
         self.receive(driver, id, true);
     }
 
-    // -- HTTP --
-
-    /// Adds a kept connection for requests to the app `app`.
-    pub(crate) fn add_http(&mut self, app: usize) -> io::Result<usize> {
-        let index = self.https.len();
-        self.https.push(Http {
-            app,
-            stream: None,
-            generation: 0,
-            connected: false,
-            busy: false,
-            unread: Vec::new(),
-            unsent: Vec::new(),
-        });
-        self.connect_http(index)?;
-        Ok(index)
-    }
-
-    fn connect_http(&mut self, index: usize) -> io::Result<()> {
-        let mut stream = self.connection(self.http_address, None)?;
-        let http = &mut self.https[index];
-        http.generation = (http.generation + 1) & 0x3FFF_FFFF;
-        let token = Token(HTTP | http.generation << 32 | index);
-        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        http.stream = Some(stream);
-        (http.connected, http.busy) = (false, false);
-        http.unread.clear();
-        http.unsent.clear();
-        Ok(())
-    }
-
-    /// Sends a signed POST; one at a time on each connection.
-    pub(crate) fn post(&mut self, index: usize, what: &str, body: &[u8]) {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let http = &mut self.https[index];
-        debug_assert!(!http.busy, "one request at a time");
-        http.busy = true;
-        self.apps[http.app].post(&self.http_host, what, body, unix, &mut http.unsent);
-        if let (true, Some(stream)) = (http.connected, &http.stream) {
-            flush(stream, &mut http.unsent);
-        }
-    }
-
-    // -- the loop --
-
     /// Runs until the driver is done; `false` if `deadline` (of the tool's clock) came first.
     pub(crate) fn run<D: Driver>(&mut self, driver: &mut D, deadline: u64) -> io::Result<bool> {
         let mut events = Events::with_capacity(EVENTS);
@@ -332,209 +276,6 @@ impl Net {
                 }
             }
         }
-    }
-
-    fn socket_event<D: Driver>(&mut self, driver: &mut D, token: usize, event: &Event) {
-        let id = token & 0xFFFF_FFFF;
-        let socket = &mut self.sockets[id];
-        if socket.generation != token >> 32 {
-            return;
-        }
-        let Some(stream) = &socket.stream else { return };
-        if socket.state == State::Connecting && (event.is_writable() || event.is_error()) {
-            match stream.take_error() {
-                Ok(None) if !event.is_error() => socket.state = State::Upgrading,
-                Ok(error) => {
-                    let what = error.map_or_else(|| "reset".to_owned(), |e| e.kind().to_string());
-                    self.trouble.note(format!("connecting: {what}"));
-                    return self.ended(driver, id);
-                }
-                Err(_) => return self.ended(driver, id),
-            }
-        }
-        if event.is_writable() && !socket.unsent.is_empty() {
-            flush(stream, &mut socket.unsent);
-        }
-        let ends = event.is_read_closed() || event.is_error();
-        if event.is_readable() || ends {
-            self.receive(driver, id, ends);
-        }
-    }
-
-    fn ended<D: Driver>(&mut self, driver: &mut D, id: usize) {
-        let code = self.sockets[id].close_code;
-        self.drop_socket(id);
-        driver.closed(self, id, code);
-    }
-
-    /// Reads what is there. A read that doesn't fill its room has emptied the socket, unless its end is known to follow.
-    fn receive<D: Driver>(&mut self, driver: &mut D, id: usize, to_the_end: bool) {
-        let generation = self.sockets[id].generation;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        loop {
-            let socket = &mut self.sockets[id];
-            let Some(stream) = &mut socket.stream else { break };
-            if socket.paused {
-                break;
-            }
-            let waiting = socket.unread.len();
-            if buffer.len() < waiting + READ_BYTES_MIN {
-                buffer.resize((waiting + READ_BYTES_MIN).next_power_of_two(), 0);
-            }
-            buffer[..waiting].copy_from_slice(&socket.unread);
-            let got = match stream.read(&mut buffer[waiting..]) {
-                Ok(0) => {
-                    self.note_close(id);
-                    self.ended(driver, id);
-                    break;
-                }
-                Ok(got) => got,
-                Err(error) if is_later(&error) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => {
-                    self.note_close(id);
-                    self.ended(driver, id);
-                    break;
-                }
-            };
-            socket.unread.clear();
-            let (now, end) = (self.now(), waiting + got);
-            let used = self.take_in(driver, id, generation, &buffer[..end], now);
-            let socket = &mut self.sockets[id];
-            if socket.generation != generation {
-                break;
-            }
-            if used < end {
-                socket.unread.extend_from_slice(&buffer[used..end]);
-            } else if socket.unread.capacity() > KEPT_BYTES_MAX {
-                socket.unread = Vec::new();
-            }
-            if end < buffer.len() && !to_the_end {
-                break;
-            }
-        }
-        self.buffer = buffer;
-    }
-
-    fn note_close(&mut self, id: usize) {
-        let code = self.sockets[id].close_code.unwrap_or(0);
-        *self.trouble.closed.entry(code).or_default() += 1;
-    }
-
-    /// Hands on all whole frames; gives how many bytes they took.
-    fn take_in<D: Driver>(
-        &mut self,
-        driver: &mut D,
-        id: usize,
-        generation: usize,
-        bytes: &[u8],
-        now: u64,
-    ) -> usize {
-        let mut at = 0;
-        if self.sockets[id].state == State::Upgrading {
-            match http::upgrade(bytes) {
-                Ok(None) => return 0,
-                Ok(Some(length)) => at = length,
-                Err(what) => {
-                    self.trouble.note(what);
-                    self.ended(driver, id);
-                    return 0;
-                }
-            }
-            self.sockets[id].state = State::Open;
-        }
-        while self.sockets[id].generation == generation && !self.sockets[id].paused {
-            let found = match frame::read(&bytes[at..]) {
-                Ok(Some(found)) => found,
-                Ok(None) => break,
-                Err(what) => {
-                    self.trouble.note(what);
-                    self.ended(driver, id);
-                    break;
-                }
-            };
-            let payload = &bytes[at + found.from..at + found.to];
-            at += found.to;
-            match found.opcode {
-                frame::TEXT => driver.text(self, id, payload, now),
-                frame::PING => self.send_frame(id, frame::PONG, payload),
-                frame::CLOSE => {
-                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                    self.sockets[id].close_code = code;
-                }
-                frame::PONG => {}
-                other => self.trouble.note(format!("frame with opcode {other}")),
-            }
-        }
-        at
-    }
-
-    fn http_event<D: Driver>(&mut self, driver: &mut D, token: usize, event: &Event) -> io::Result<()> {
-        let index = token & 0xFFFF_FFFF;
-        let http = &mut self.https[index];
-        if http.generation != (token & !HTTP) >> 32 {
-            return Ok(());
-        }
-        let Some(stream) = &mut http.stream else { return Ok(()) };
-        if !http.connected {
-            if let Some(error) = stream.take_error()? {
-                return Err(error); // a server that takes no connections has nothing to be measured
-            }
-            http.connected = event.is_writable();
-        }
-        if event.is_writable() {
-            flush(stream, &mut http.unsent);
-        }
-        let mut ended = false;
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            loop {
-                match stream.read(&mut self.buffer) {
-                    Ok(0) => ended = true,
-                    Ok(got) => {
-                        http.unread.extend_from_slice(&self.buffer[..got]);
-                        continue;
-                    }
-                    Err(error) if is_later(&error) => {}
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(_) => ended = true,
-                }
-                break;
-            }
-        }
-        let mut body = Vec::new();
-        loop {
-            let http = &mut self.https[index];
-            match http::read(&http.unread, &mut body) {
-                Ok(None) => break,
-                Ok(Some(answer)) => {
-                    http.unread.drain(..answer.length);
-                    http.busy = false;
-                    if answer.keeps {
-                        driver.answered(self, index, answer.status, &body, self.now());
-                    } else {
-                        // First a new connection: the driver may publish again at once.
-                        self.trouble.reconnects += 1;
-                        self.connect_http(index)?;
-                        driver.answered(self, index, answer.status, &body, self.now());
-                        return Ok(());
-                    }
-                }
-                Err(what) => {
-                    self.trouble.note(what);
-                    ended = true;
-                    break;
-                }
-            }
-        }
-        if ended {
-            let waited = self.https[index].busy;
-            self.trouble.reconnects += 1;
-            self.connect_http(index)?;
-            if waited {
-                driver.answered(self, index, 0, b"", self.now());
-            }
-        }
-        Ok(())
     }
 }
 
