@@ -79,6 +79,24 @@ impl App {
         );
         out.extend_from_slice(body);
     }
+
+    /// As [`App::post`], but with one wrong digit in its signature.
+    pub(crate) fn post_forged(
+        &self,
+        host: &str,
+        what: &str,
+        body: &[u8],
+        unix_seconds: u64,
+        out: &mut Vec<u8>,
+    ) {
+        let from = out.len();
+        self.post(host, what, body, unix_seconds, out);
+        let name = b"auth_signature=";
+        if let Some(at) = out[from..].windows(name.len()).position(|part| part == name) {
+            let digit = &mut out[from + at + name.len()];
+            *digit = if *digit == b'0' { b'1' } else { b'0' };
+        }
+    }
 }
 
 impl std::fmt::Debug for App {
@@ -110,6 +128,16 @@ mod tests {
             text.contains("auth_signature=da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c ")
         );
         assert!(text.ends_with(std::str::from_utf8(body).unwrap()));
+    }
+
+    #[test]
+    fn a_forged_request_differs_in_one_digit_of_its_signature() {
+        let (mut right, mut forged) = (Vec::new(), b"before".to_vec());
+        app().post("h", "events", b"{}", 1_353_088_179, &mut right);
+        app().post_forged("h", "events", b"{}", 1_353_088_179, &mut forged);
+        let differs: Vec<usize> = (0..right.len()).filter(|at| right[*at] != forged[6 + at]).collect();
+        let signature = String::from_utf8(right).unwrap().find("auth_signature=").unwrap() + 15;
+        assert_eq!(differs, [signature]);
     }
 
     #[test]

@@ -9,22 +9,55 @@ pub(crate) struct Ledger {
     next: Vec<u32>,
     /// Numbers that a slot skipped.
     holes: HashMap<usize, BTreeSet<u32>>,
+    /// Numbers that a slot must not get, kept for as long as the ledger: they may come at any time.
+    except: HashMap<usize, BTreeSet<u32>>,
+    /// Slots that joined and have got nothing since: the latest number that may come first.
+    joined: HashMap<usize, u32>,
     /// Messages that came again.
     pub(crate) doubled: u64,
     /// Messages that came after a later one.
     pub(crate) swapped: u64,
+    /// Messages that came to a slot which they leave out.
+    pub(crate) unwanted: u64,
 }
+
+/// What a slot waits for that joined: nothing known yet. No stream gets that far.
+const JOINING: u32 = u32::MAX;
 
 impl Ledger {
     /// With this many slots, nothing received.
     pub(crate) fn new(slots: usize) -> Ledger {
-        Ledger { next: vec![0; slots], holes: HashMap::new(), doubled: 0, swapped: 0 }
+        Ledger {
+            next: vec![0; slots],
+            holes: HashMap::new(),
+            except: HashMap::new(),
+            joined: HashMap::new(),
+            doubled: 0,
+            swapped: 0,
+            unwanted: 0,
+        }
+    }
+
+    /// A message of its stream leaves this slot out. To be told before it is sent.
+    pub(crate) fn except(&mut self, slot: usize, number: u32) {
+        self.except.entry(slot).or_default().insert(number);
+    }
+
+    /// A slot begins anew in the middle of its stream: what it gets first is at most number `latest`, the rest follows on it.
+    pub(crate) fn join(&mut self, slot: usize, latest: u32) {
+        self.holes.remove(&slot);
+        self.next[slot] = JOINING;
+        self.joined.insert(slot, latest);
+    }
+
+    fn excepts(&self, slot: usize, number: u32) -> bool {
+        !self.except.is_empty() && self.except.get(&slot).is_some_and(|numbers| numbers.contains(&number))
     }
 
     /// Enters a received message; `false` if it had come before.
     #[inline]
     pub(crate) fn enter(&mut self, slot: usize, number: u32) -> bool {
-        if self.next[slot] == number {
+        if self.next[slot] == number && !self.excepts(slot, number) {
             self.next[slot] += 1;
             return true;
         }
@@ -33,11 +66,22 @@ impl Ledger {
 
     #[cold]
     fn enter_oddly(&mut self, slot: usize, number: u32) -> bool {
-        let next = self.next[slot];
-        if number > next {
-            self.holes.entry(slot).or_default().extend(next..number);
+        let next = match self.joined.remove(&slot) {
+            Some(latest) => latest.min(number),
+            None => self.next[slot],
+        };
+        let is_unwanted = self.excepts(slot, number);
+        self.unwanted += u64::from(is_unwanted);
+        if number >= next {
+            let skipped: Vec<u32> = (next..number).filter(|skipped| !self.excepts(slot, *skipped)).collect();
+            if !skipped.is_empty() {
+                self.holes.entry(slot).or_default().extend(skipped);
+            }
             self.next[slot] = number + 1;
-            return true;
+            return !is_unwanted;
+        }
+        if is_unwanted {
+            return false;
         }
         if self.holes.get_mut(&slot).is_some_and(|holes| holes.remove(&number)) {
             self.swapped += 1;
@@ -50,7 +94,15 @@ impl Ledger {
     /// How many of the `sent` messages of its stream a slot never got.
     pub(crate) fn lost(&self, slot: usize, sent: u32) -> u64 {
         let holes = self.holes.get(&slot).map_or(0, |holes| holes.range(..sent).count());
-        holes as u64 + u64::from(sent.saturating_sub(self.next[slot]))
+        let next = self.joined.get(&slot).copied().unwrap_or(self.next[slot]);
+        let excepted = self.except.get(&slot).filter(|_| next < sent);
+        let excepted = excepted.map_or(0, |numbers| numbers.range(next..sent).count());
+        holes as u64 + u64::from(sent.saturating_sub(next)) - excepted as u64
+    }
+
+    /// How many messages a slot lacks of those before its last one.
+    pub(crate) fn gaps(&self, slot: usize) -> u64 {
+        self.holes.get(&slot).map_or(0, |holes| holes.len() as u64)
     }
 }
 
@@ -153,6 +205,38 @@ mod tests {
         assert_eq!((ledger.doubled, ledger.swapped), (2, 1));
         assert_eq!(ledger.lost(0, 8), 3, "and what never came at the end");
         assert_eq!(ledger.lost(1, 8), 8, "the other slot got nothing");
+    }
+
+    #[test]
+    fn a_message_that_leaves_a_slot_out_is_not_lost_there_and_is_found_when_it_comes() {
+        let mut ledger = Ledger::new(2);
+        [1, 4, 5].iter().for_each(|number| ledger.except(0, *number));
+        assert!([0, 2, 3].iter().all(|n| ledger.enter(0, *n)), "1 is left out");
+        assert_eq!((ledger.lost(0, 6), ledger.lost(0, 7), ledger.unwanted), (0, 1, 0), "so are 4 and 5");
+        assert!([0, 1, 2, 3].iter().all(|n| ledger.enter(1, *n)), "the other slot gets all");
+        assert!(!ledger.enter(0, 4), "in its place");
+        assert!(ledger.enter(0, 7), "5 is left out, 6 is missing");
+        assert!(!ledger.enter(0, 1), "late");
+        assert_eq!((ledger.unwanted, ledger.lost(0, 8), ledger.gaps(0)), (2, 1, 1));
+        assert_eq!((ledger.doubled, ledger.swapped), (0, 0));
+    }
+
+    #[test]
+    fn a_slot_that_joins_may_begin_anywhere_up_to_what_was_sent_by_then() {
+        let mut ledger = Ledger::new(1);
+        ledger.join(0, 7);
+        assert_eq!((ledger.lost(0, 7), ledger.lost(0, 9)), (0, 2), "nothing came yet");
+        assert!([5, 6, 7].iter().all(|n| ledger.enter(0, *n)), "published before, delivered after");
+        assert_eq!((ledger.lost(0, 9), ledger.gaps(0)), (1, 0));
+        ledger.join(0, 20);
+        assert!(ledger.enter(0, 22), "20 and 21 were published when it was there");
+        assert_eq!((ledger.gaps(0), ledger.lost(0, 23)), (2, 2));
+        assert!(ledger.enter(0, 21), "late");
+        assert_eq!((ledger.gaps(0), ledger.swapped), (1, 1));
+        ledger.join(0, 30);
+        assert_eq!(ledger.gaps(0), 0, "it starts anew");
+        assert!(ledger.enter(0, 30) && !ledger.enter(0, 30));
+        assert_eq!(ledger.doubled, 1);
     }
 
     #[test]

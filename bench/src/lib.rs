@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::report::Report;
-use crate::scenario::{churn, client_events, fanout, idle, presence, publish, slow, tenants};
+use crate::scenario::{churn, client_events, fanout, idle, presence, publish, slow, soak, tenants};
 use crate::target::Target;
 
 /// Measured, and something came out wrong (lost, doubled, swapped, invalid, refused, closed).
@@ -73,6 +73,8 @@ enum Command {
     Slow(Measured<slow::Slow>),
     /// One app at full load; what does another one notice?
     Tenants(Measured<tenants::Tenants>),
+    /// Minutes of load, churn, stalled readers and faults; nothing is lost, memory and descriptors stay flat.
+    Soak(Measured<soak::Soak>),
     /// Two servers in turns, A B A B: medians, ratio and spread of a scenario.
     Compare(compare::Compare),
 }
@@ -89,6 +91,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::ClientEvents(m) => show(&m.target, client_events::run(&m.args, &m.target)),
         Command::Slow(m) => show(&m.target, slow::run(&m.args, &m.target)),
         Command::Tenants(m) => show(&m.target, tenants::run(&m.args, &m.target)),
+        Command::Soak(m) => show(&m.target, soak::run(&m.args, &m.target)),
         Command::Compare(args) => match compare::run(&args) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => EXIT_WRONG.into(),

@@ -1,21 +1,23 @@
-//! Publishers and subscribers under load: the driver behind `fanout`, `slow` and `tenants`.
+//! Publishers and subscribers under load: the driver behind `fanout`, `slow` and `tenants`, and a part of `soak`.
 //!
 //! A group is one app's channels with their subscribers and publishers. A publisher has one request at a time; paced, it
 //! publishes when it is due, and the stamp is the due time, so that a late publish counts as latency; otherwise it publishes
-//! while fewer than `window` messages of its group are on their way to anybody.
+//! while fewer than `window` messages of its group are on their way to anybody (`pace`).
 
 mod outcome;
+mod pace;
 mod setup;
 
 use std::collections::BTreeMap;
 
 pub(crate) use self::outcome::Results;
 use self::outcome::{Outcome, Stalled};
-pub(crate) use self::setup::measure;
+pub(crate) use self::pace::Bursts;
+pub(crate) use self::setup::{measure, prepare};
 use crate::ledger::{Flight, Ledger};
 use crate::machine::Server;
 use crate::net::{Driver, Net, State};
-use crate::payload::{Checker, Payload, Stamp};
+use crate::payload::{Checker, Payload};
 use crate::pusher::{self, Said};
 use crate::window::{Stage, Window};
 
@@ -26,14 +28,14 @@ const DRAIN_NS: u64 = 3_000_000_000;
 /// Time for which readers that had stalled read again.
 const RESUME_NS: u64 = 5_000_000_000;
 /// Receive buffer of readers that will stall, in bytes.
-const STALLED_RECEIVE_BYTES: usize = 4_096;
+pub(crate) const STALLED_RECEIVE_BYTES: usize = 4_096;
 /// How often the server's memory is looked at in a run with stalled readers.
 const MEMORY_EVERY_NS: u64 = 250_000_000;
 /// Slack of the deadline of a whole run over what its parts may take.
 const SLACK_NS: u64 = 30_000_000_000;
 
 /// One app's part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
     /// Which of the generator's apps.
     pub(crate) app: usize,
@@ -46,6 +48,10 @@ pub(crate) struct Group {
     pub(crate) rate: f64,
     /// The first of its subscribers stop reading.
     pub(crate) stalled: usize,
+    /// Every how many messages of a stream one leaves out a subscriber of its channel; 0 = none does.
+    pub(crate) excluding: u32,
+    /// Times in which a paced group publishes as its window allows.
+    pub(crate) bursts: Option<Bursts>,
 }
 
 /// Sizes and times of a run.
@@ -84,7 +90,7 @@ enum Ending {
     Resuming(u64),
 }
 
-struct Load {
+pub(crate) struct Load {
     groups: Vec<Group>,
     bases: Vec<Base>,
     channels: Vec<String>,
@@ -100,6 +106,10 @@ struct Load {
     window: Window,
     publishers: Vec<Publisher>,
     next: Vec<usize>,
+    /// When the load began, and which groups are in a burst.
+    begun: u64,
+    bursting: Vec<bool>,
+    connect_s: f64,
     outcomes: Vec<Outcome>,
     body: Vec<u8>,
     progress: u64,
@@ -120,57 +130,6 @@ impl Load {
         id - self.bases[group].socket < self.groups[group].stalled
     }
 
-    fn publish(&mut self, net: &mut Net, publisher: usize, due: u64, now: u64) {
-        let p = &mut self.publishers[publisher];
-        let (group, base) = (&self.groups[p.group], &self.bases[p.group]);
-        let channel = (p.index + p.turn) % group.channels;
-        p.turn += 1;
-        p.stream = p.index * group.channels + channel;
-        p.number = self.flight[p.group].launch(p.stream, self.readers[base.channel + channel], due);
-        (p.busy, p.begun) = (true, now);
-        let stamp = Stamp { at: due, stream: (base.stream + p.stream) as u32, number: p.number };
-        self.body.clear();
-        self.body.extend_from_slice(&self.bodies[base.channel + channel]);
-        self.payload.write(&stamp, &mut self.body);
-        self.body.extend_from_slice(b"\"}");
-        if self.window.holds(now) {
-            let outcome = &mut self.outcomes[p.group];
-            outcome.publishes += 1;
-            outcome.behind.record(now.saturating_sub(due));
-        }
-        net.post(publisher, "events", &self.body);
-    }
-
-    /// Publishes what is due; gives when to look again.
-    fn pump(&mut self, net: &mut Net, now: u64) -> u64 {
-        let mut again = u64::MAX;
-        for group in 0..self.groups.len() {
-            let Group { publishers, rate, window, .. } = self.groups[group];
-            let first = self.bases[group].publisher;
-            for step in 0..publishers {
-                let publisher = first + (self.next[group] + step) % publishers;
-                if self.publishers[publisher].busy {
-                    continue;
-                }
-                if rate > 0.0 {
-                    let due = self.publishers[publisher].due;
-                    if due > now {
-                        again = again.min(due);
-                        continue;
-                    }
-                    self.publishers[publisher].due = due + (1e9 * publishers as f64 / rate) as u64;
-                    self.publish(net, publisher, due, now);
-                } else if self.flight[group].open < window {
-                    self.next[group] = publisher - first + 1;
-                    self.publish(net, publisher, now, now);
-                } else {
-                    break;
-                }
-            }
-        }
-        again
-    }
-
     fn rest(&mut self, net: &mut Net, id: usize, text: &[u8]) {
         match pusher::read(text) {
             Said::Ping => net.send(id, pusher::PONG),
@@ -180,6 +139,15 @@ impl Load {
             }
             _ => self.invalid += 1,
         }
+    }
+
+    /// The publisher (within the group) of a stream; `None` if it is not one of this channel.
+    #[inline]
+    fn publisher_of(&self, group: usize, channel: usize, stream: u32) -> Option<usize> {
+        let Group { channels, publishers, .. } = self.groups[group];
+        let stream = (stream as usize).wrapping_sub(self.bases[group].stream);
+        let publisher = stream / channels;
+        (publisher < publishers && stream % channels == channel).then_some(publisher)
     }
 
     fn is_drained(&self) -> bool {
@@ -201,22 +169,45 @@ impl Load {
     }
 }
 
+/// What receivers that are not of the load itself, but hear its first group, are checked by.
+impl Load {
+    /// Which of these channels of the first group a text is a right message of, its publisher, and its number.
+    pub(crate) fn heard(&mut self, channels: &[usize], text: &[u8]) -> Option<(usize, usize, u32)> {
+        let (channel, stamp) = self.checker.check_any(channels, text)?;
+        Some((channel, self.publisher_of(0, channel, stamp.stream)?, stamp.number))
+    }
+
+    /// How many messages a publisher of the first group has sent to a channel.
+    pub(crate) fn sent(&self, publisher: usize, channel: usize) -> u32 {
+        self.flight[0].sent(publisher * self.groups[0].channels + channel)
+    }
+
+    /// Names of all channels.
+    pub(crate) fn channels(&self) -> &[String] {
+        &self.channels
+    }
+
+    /// The time that counts.
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+}
+
 impl Driver for Load {
     #[inline]
     fn text(&mut self, net: &mut Net, id: usize, text: &[u8], now: u64) {
         let (group, channel) = self.places[id];
         let (group, channel) = (group as usize, channel as usize);
-        let base = &self.bases[group];
-        let Some(stamp) = self.checker.check(base.channel + channel, text) else {
+        let Some(stamp) = self.checker.check(self.bases[group].channel + channel, text) else {
             return self.rest(net, id, text);
         };
-        let Group { channels, publishers, .. } = self.groups[group];
-        let stream = (stamp.stream as usize).wrapping_sub(base.stream);
-        let publisher = stream / channels;
-        if publisher >= publishers || stream % channels != channel {
+        let Some(publisher) = self.publisher_of(group, channel, stamp.stream) else {
             self.invalid += 1;
             return;
-        }
+        };
+        let base = &self.bases[group];
+        let Group { channels, publishers, .. } = self.groups[group];
+        let stream = publisher * channels + channel;
         let slot = base.slot + (id - base.socket) * publishers + publisher;
         let is_new = self.ledger.enter(slot, stamp.number);
         if self.is_stalled(id) {
@@ -285,13 +276,7 @@ impl Driver for Load {
                 return None;
             }
             self.ending = Ending::Resuming(now + RESUME_NS);
-            (0..self.places.len())
-                .filter(|id| self.is_stalled(*id))
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|id| {
-                    net.resume(self, id);
-                });
+            (0..self.places.len()).filter(|id| self.is_stalled(*id)).for_each(|id| net.resume(id));
         }
         let Ending::Resuming(until) = self.ending else { return None };
         let done = (0..self.places.len())

@@ -99,6 +99,13 @@ impl Server {
         self.0.iter().map(|pid| field(&read(&format!("/proc/{pid}/status")), "VmRSS:")).sum()
     }
 
+    /// Open descriptors; `None` if they can't be read, as those of another user's processes.
+    pub(crate) fn descriptors(&self) -> Option<u64> {
+        let counts =
+            self.0.iter().map(|pid| Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64));
+        counts.sum()
+    }
+
     fn cpu_ns(&self) -> u64 {
         self.0.iter().filter_map(|pid| cpu_ns(*pid)).sum()
     }
@@ -251,6 +258,7 @@ mod tests {
         assert!(load.server_us_per(1_000).unwrap() >= 5.0);
         assert_eq!(load.server_us_per(0), None);
         assert!(me.resident_kib() > 100);
+        assert!(me.descriptors().unwrap() >= 3, "standard streams");
         assert_eq!(me.gone(), None);
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Socket {
     generation: usize,
     pub(crate) state: State,
     paused: bool,
+    /// It sends what is no handshake, and what comes is thrown away.
+    wild: bool,
     unread: Vec<u8>,
     unsent: Vec<u8>,
     /// Given by the server.
@@ -100,6 +102,8 @@ pub(crate) struct Net {
     https: Vec<Http>,
     sources: u32,
     next_source: u32,
+    /// Clients that read again.
+    resumed: Vec<usize>,
     buffer: Vec<u8>,
     mask: u32,
     pub(crate) trouble: Trouble,
@@ -126,6 +130,7 @@ impl Net {
             generation: 0,
             state: State::Closed,
             paused: false,
+            wild: false,
             unread: Vec::new(),
             unsent: Vec::new(),
             socket_id: String::new(),
@@ -144,6 +149,7 @@ impl Net {
             https: Vec::new(),
             sources: (sockets / CONNECTIONS_PER_SOURCE) as u32,
             next_source: 0,
+            resumed: Vec::new(),
             buffer: vec![0; READ_BYTES],
             mask: 0x2545_F491,
             trouble: Trouble::default(),
@@ -186,6 +192,20 @@ impl Net {
 
     /// Begins a connection of client `id` to the app `app`. A small `receive_bytes` makes a reader that is soon full.
     pub(crate) fn connect(&mut self, id: usize, app: usize, receive_bytes: Option<usize>) -> io::Result<()> {
+        self.begin(id, receive_bytes)?;
+        self.apps[app].upgrade(&self.socket_host, &mut self.sockets[id].unsent);
+        Ok(())
+    }
+
+    /// Begins a connection that sends these bytes instead of a handshake and throws away what comes, until the server ends it.
+    pub(crate) fn connect_wild(&mut self, id: usize, bytes: &[u8]) -> io::Result<()> {
+        self.begin(id, None)?;
+        self.sockets[id].wild = true;
+        self.sockets[id].unsent.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn begin(&mut self, id: usize, receive_bytes: Option<usize>) -> io::Result<()> {
         let mut stream = self.connection(self.socket_address, receive_bytes)?;
         let begun = self.now();
         let socket = &mut self.sockets[id];
@@ -195,11 +215,11 @@ impl Net {
         socket.stream = Some(stream);
         socket.state = State::Connecting;
         socket.paused = false;
+        socket.wild = false;
         socket.close_code = None;
         socket.begun = begun;
         socket.unread.clear();
         socket.unsent.clear();
-        self.apps[app].upgrade(&self.socket_host, &mut socket.unsent);
         Ok(())
     }
 
@@ -215,6 +235,33 @@ impl Net {
         if let (State::Open, Some(stream)) = (socket.state, &socket.stream) {
             frame::write(&mut socket.unsent, opcode, payload, mask);
             flush(stream, &mut socket.unsent);
+        }
+    }
+
+    /// Sends these very bytes, a frame or not.
+    pub(crate) fn send_bytes(&mut self, id: usize, bytes: &[u8]) {
+        let socket = &mut self.sockets[id];
+        if let (State::Open, Some(stream)) = (socket.state, &socket.stream) {
+            socket.unsent.extend_from_slice(bytes);
+            flush(stream, &mut socket.unsent);
+        }
+    }
+
+    /// Sends a pong that nobody asked for. If the server has ended the connection, its kernel answers with a reset: so a reader
+    /// that stalls, and will never see the end behind what it doesn't read, learns of it.
+    pub(crate) fn probe(&mut self, id: usize) {
+        self.send_frame(id, frame::PONG, &[]);
+    }
+
+    /// Sends a close frame and goes on reading until the server ends the connection.
+    pub(crate) fn say_goodbye(&mut self, id: usize) {
+        self.send_frame(id, frame::CLOSE, &1000u16.to_be_bytes());
+    }
+
+    /// Sends nothing more, without a close frame, and goes on reading until the server ends the connection.
+    pub(crate) fn finish(&mut self, id: usize) {
+        if let Some(stream) = &self.sockets[id].stream {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
         }
     }
 
@@ -246,10 +293,10 @@ impl Net {
         self.sockets[id].paused = true;
     }
 
-    /// Reads again.
-    pub(crate) fn resume<D: Driver>(&mut self, driver: &mut D, id: usize) {
+    /// Reads again, from the driver's next turn on.
+    pub(crate) fn resume(&mut self, id: usize) {
         self.sockets[id].paused = false;
-        self.receive(driver, id, true);
+        self.resumed.push(id);
     }
 
     /// Runs until the driver is done; `false` if `deadline` (of the tool's clock) came first.
@@ -260,6 +307,12 @@ impl Net {
             let Some(until) = driver.turn(self, now) else { return Ok(true) };
             if now >= deadline {
                 return Ok(false);
+            }
+            if !self.resumed.is_empty() {
+                for id in std::mem::take(&mut self.resumed) {
+                    self.receive(driver, id, true);
+                }
+                continue;
             }
             let sleep = Duration::from_nanos(until.min(deadline).saturating_sub(now));
             let whole = if sleep < SLEEP_STEP { 0 } else { sleep.as_millis() as u64 };

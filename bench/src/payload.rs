@@ -105,15 +105,21 @@ impl Checker {
     /// The stamp of a message that is right in event, channel and every byte of its payload.
     #[inline]
     pub(crate) fn check(&mut self, channel: usize, text: &[u8]) -> Option<Stamp> {
-        if let Some(around) = &self.around[channel]
-            && let Some(rest) = text.strip_prefix(&around.before[..])
-            && let Some(data) = rest.strip_suffix(&around.after[..])
-            && let Some((stamp, filler)) = data.split_at_checked(STAMP_BYTES)
-            && filler == self.payload.filler
-        {
-            return Stamp::read(stamp);
-        }
-        self.learn(channel, text)
+        self.compare(channel, text).or_else(|| self.learn(channel, text))
+    }
+
+    /// The same for a receiver of several channels, with the channel that it is on.
+    pub(crate) fn check_any(&mut self, channels: &[usize], text: &[u8]) -> Option<(usize, Stamp)> {
+        let known = channels.iter().find_map(|channel| Some((*channel, self.compare(*channel, text)?)));
+        known.or_else(|| channels.iter().find_map(|channel| Some((*channel, self.learn(*channel, text)?))))
+    }
+
+    #[inline]
+    fn compare(&self, channel: usize, text: &[u8]) -> Option<Stamp> {
+        let around = self.around[channel].as_ref()?;
+        let data = text.strip_prefix(&around.before[..])?.strip_suffix(&around.after[..])?;
+        let (stamp, filler) = data.split_at_checked(STAMP_BYTES)?;
+        (filler == self.payload.filler).then(|| Stamp::read(stamp))?
     }
 
     #[cold]
@@ -164,6 +170,15 @@ mod tests {
         assert_eq!(checker.check(0, &good), Some(STAMP), "by parsing");
         assert!(checker.around[0].is_some());
         assert_eq!(checker.check(0, &good), Some(STAMP), "by comparing");
+    }
+
+    #[test]
+    fn of_several_channels_the_right_one_is_told() {
+        let mut checker = checker();
+        for text in [frame("measured", "b", &data(64)), frame("measured", "b", &data(64))] {
+            assert_eq!(checker.check_any(&[0, 1], &text), Some((1, STAMP)));
+            assert_eq!(checker.check_any(&[0], &text), None);
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) struct Report {
     results: Vec<Result>,
     faults: BTreeMap<String, u64>,
     notes: Vec<String>,
+    lists: Map<String, Value>,
 }
 
 /// To a thousandth.
@@ -83,7 +84,14 @@ pub(crate) fn words(key: &str) -> (String, &'static str) {
 
 impl Report {
     pub(crate) fn new(scenario: &'static str, parameters: Value) -> Report {
-        Report { scenario, parameters, results: Vec::new(), faults: BTreeMap::new(), notes: Vec::new() }
+        Report {
+            scenario,
+            parameters,
+            results: Vec::new(),
+            faults: BTreeMap::new(),
+            notes: Vec::new(),
+            lists: Map::new(),
+        }
     }
 
     /// Adds a result; its key ends in its unit.
@@ -156,6 +164,11 @@ impl Report {
         self.notes.push(text.into());
     }
 
+    /// Adds what only programs want, such as a time line: a key of its own in the JSON, beside `results`.
+    pub(crate) fn add_list(&mut self, key: impl Into<String>, value: Value) {
+        self.lists.insert(key.into(), value);
+    }
+
     /// Nothing happened that must not.
     pub(crate) fn is_good(&self) -> bool {
         self.faults.values().all(|times| *times == 0)
@@ -165,7 +178,7 @@ impl Report {
     pub(crate) fn json(&self, label: &str, commit: Option<&str>) -> Value {
         let results: Map<String, Value> =
             self.results.iter().map(|result| (result.key.clone(), json!(result.value))).collect();
-        json!({
+        let mut whole = json!({
             "tool": concat!("fanfare bench ", env!("CARGO_PKG_VERSION")),
             "scenario": self.scenario,
             "label": label,
@@ -176,7 +189,11 @@ impl Report {
             "faults": self.faults,
             "notes": self.notes,
             "machine": Machine::here(),
-        })
+        });
+        if let Some(whole) = whole.as_object_mut() {
+            whole.extend(self.lists.clone());
+        }
+        whole
     }
 
     /// For people.

@@ -2,7 +2,7 @@
 // says what it did, ends by itself, and notices when something is wrong.
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
-import { binary, command, freePort, startServer, story, temporaryDirectory } from './harness.mjs';
+import { binary, command, freePort, sleep, startServer, story, temporaryDirectory } from './harness.mjs';
 
 /** An app out of the settings has no limit on client events, as a measurement needs it. */
 const LOUD = { id: '900001', key: 'bench-key', secret: 'bench-secret' };
@@ -87,6 +87,36 @@ story('tenants: a quiet app beside a loud one', async () => {
   const quiet = await server.app({ name: 'quiet' });
   const { results } = await bench('tenants', '-n', '20', '-p', '2', '-w', '4', '--quiet-n', '5', '--secs', '1', '--warmup', '0.2', '--quiet-app-id', quiet.id, '--quiet-key', quiet.key, '--quiet-secret', quiet.secret);
   positive(results, 'quiet_alone_latency_p99_us', 'quiet_beside_latency_p99_us', 'quiet_p99_ratio', 'loud_deliveries_per_s');
+});
+
+const SOAK = ['-n', '20', '--channels', '4', '-p', '8', '--churn', '8', '--stalled', '3', '--faults', '6', '--size', '4000', '--sample', '0.1', '--warmup', '0.5'];
+
+story('soak: load, churn, stalled readers and faults at once; memory and descriptors over time', async () => {
+  const { results, samples } = await bench('soak', ...SOAK, '--secs', '7.5');
+  positive(results, 'deliveries_per_s', 'bursts', 'publishes_that_exclude', 'deliveries_to_guests', 'churn_cycles', 'stalled_closed');
+  positive(results, 'left_by_close_frame', 'left_by_fin', 'left_by_reset', 'left_within_a_frame');
+  positive(results, 'garbage_handshakes', 'half_heads', 'invalid_frames', 'oversize_frames', 'invalid_json', 'wrong_signatures');
+  positive(results, 'forged_publishes', 'publishes_between', 'broken_publishes');
+  for (const key of ['memory_growth_mib', 'descriptors_growth']) assert.equal(typeof results[key], 'number', key);
+  assert.ok(samples.length > 30, `${samples.length} samples`);
+  for (const sample of samples) assert.ok(sample.at_s >= 0 && sample.memory_mib > 1 && sample.descriptors > 20, JSON.stringify(sample));
+});
+
+story('soak: a frame that nobody measured, and memory beyond what it may grow to, make the exit code 1', async () => {
+  const args = ['bench', 'soak', ...target(), '--server-pid', String(server.pid), '--json', ...SOAK, '--secs', '2', '--growth-max=-1000'];
+  await server.publish(LOUD, 'bench-0-0', 'foreign', {}); // this connection is there before the descriptors are counted
+  let over = false;
+  const soak = command(args).finally(() => { over = true; });
+  while (!over) {
+    await server.publish(LOUD, 'bench-0-0', 'foreign', {});
+    await sleep(50);
+  }
+  const { code, stdout, stderr } = await soak;
+  assert.equal(code, 1, stdout + stderr);
+  const { ok, faults } = JSON.parse(stdout);
+  assert.equal(ok, false);
+  for (const what of ['invalid', 'invalid frames for guests', 'memory grew by more than --growth-max']) assert.ok(faults[what] > 0, `${what}: ${stdout}`);
+  assert.equal(faults.lost, 0);
 });
 
 story('a table for people says the same in words', async () => {

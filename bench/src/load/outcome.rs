@@ -22,6 +22,9 @@ pub(crate) struct Outcome {
     /// In the measured time.
     pub(crate) deliveries: u64,
     pub(crate) publishes: u64,
+    /// In the whole run: publishes that left out a subscriber, and bursts.
+    pub(crate) excluding: u64,
+    pub(crate) bursts: u64,
 }
 
 /// What became of stalled readers.
@@ -56,7 +59,8 @@ impl Results {
 }
 
 impl Load {
-    pub(super) fn results(mut self, net: &Net, finished: bool, connect_s: f64) -> Results {
+    /// What came of it; `finished`: it came to its own end.
+    pub(crate) fn results(mut self, net: &Net, finished: bool) -> Results {
         let mut lost = 0;
         for id in 0..self.places.len() {
             if !self.is_stalled(id) {
@@ -74,6 +78,9 @@ impl Load {
             ("closed".to_owned(), self.closed),
             ("unfinished".to_owned(), u64::from(!finished)),
         ]);
+        if self.groups.iter().any(|group| group.excluding > 0) {
+            faults.insert("sent to the socket that they exclude".to_owned(), self.ledger.unwanted);
+        }
         for (status, times) in &self.refused {
             faults.insert(format!("publishes answered {status}"), *times);
         }
@@ -88,6 +95,12 @@ impl Load {
             let reading = crate::machine::Reading::take(&self.server, now);
             Processors::between(&reading, &reading)
         });
-        Results { groups: self.outcomes, processors, stalled: self.stalled, connect_s, faults }
+        Results {
+            groups: self.outcomes,
+            processors,
+            stalled: self.stalled,
+            connect_s: self.connect_s,
+            faults,
+        }
     }
 }

@@ -21,6 +21,21 @@ pub(crate) fn measure(
     server: &Server,
     connect_seconds: u64,
 ) -> anyhow::Result<Results> {
+    let mut load = prepare(net, groups, run, server, connect_seconds)?;
+    let deadline = load.begun + nanoseconds(run.warmup + run.seconds) + DRAIN_NS + RESUME_NS + SLACK_NS;
+    let finished = net.run(&mut load, deadline)?;
+    Ok(load.results(net, finished))
+}
+
+/// Brings up the subscribers of all groups as the first sockets of a fresh generator, and the publishers as its first HTTP
+/// connections; the time begins now.
+pub(crate) fn prepare(
+    net: &mut Net,
+    groups: &[Group],
+    run: Run,
+    server: &Server,
+    connect_seconds: u64,
+) -> anyhow::Result<Load> {
     let mut bases = Vec::new();
     let (mut places, mut channels, mut readers, mut publishers) = (vec![], vec![], vec![], vec![]);
     let (mut streams, mut slots) = (0, 0);
@@ -66,10 +81,6 @@ pub(crate) fn measure(
         net.add_http(groups[publisher.group].app)?;
     }
     let now = net.now();
-    for publisher in &mut publishers {
-        let rate = groups[publisher.group].rate;
-        publisher.due = now + if rate > 0.0 { (1e9 / rate * publisher.index as f64) as u64 } else { 0 };
-    }
     let head =
         |channel: &String| format!(r#"{{"name":"{EVENT}","channel":"{channel}","data":""#).into_bytes();
     let mut load = Load {
@@ -81,6 +92,9 @@ pub(crate) fn measure(
         window: Window::new(server, now, run.warmup, run.seconds),
         outcomes: groups.iter().map(|_| Outcome::default()).collect(),
         next: vec![0; groups.len()],
+        begun: now,
+        bursting: vec![false; groups.len()],
+        connect_s,
         body: Vec::new(),
         progress: now,
         ending: Ending::NotYet,
@@ -99,7 +113,6 @@ pub(crate) fn measure(
         publishers,
     };
     (0..load.places.len()).filter(|id| load.is_stalled(*id)).for_each(|id| net.pause(id));
-    let deadline = now + nanoseconds(run.warmup + run.seconds) + DRAIN_NS + RESUME_NS + SLACK_NS;
-    let finished = net.run(&mut load, deadline)?;
-    Ok(load.results(net, finished, connect_s))
+    (0..groups.len()).for_each(|group| load.pace(group, now));
+    Ok(load)
 }

@@ -122,6 +122,11 @@ fn serve(mut stream: TcpStream, server: &Mutex<Server>) -> std::io::Result<()> {
 
 /// Three subscribers, one publisher, two publishes on their way, against that server.
 fn faults_with(mischief: Mischief) -> BTreeMap<String, u64> {
+    results_with(mischief, 0).0
+}
+
+/// The faults, and how many publishes left out a subscriber.
+fn results_with(mischief: Mischief, excluding: u32) -> (BTreeMap<String, u64>, u64) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = Arc::new(Mutex::new(Server { mischief, published: 0, held: None, subscribers: vec![] }));
@@ -135,12 +140,12 @@ fn faults_with(mischief: Mischief) -> BTreeMap<String, u64> {
     let to = Addresses { socket: address, socket_host: host.clone(), http: address, http_host: host };
     let mut net = Net::new(&to, vec![App::new("1", "k", "s")], 3).unwrap();
     let group =
-        Group { app: 0, subscribers: 3, channels: 1, publishers: 1, window: 2, rate: 0.0, stalled: 0 };
+        Group { subscribers: 3, channels: 1, publishers: 1, window: 2, excluding, ..Group::default() };
     let run = Run { size: 64, warmup: 0.0, seconds: 0.2 };
     let results = measure(&mut net, &[group], run, &crate::machine::Server::default(), 20).unwrap();
     let mut faults = results.faults;
     faults.retain(|_, times| *times > 0);
-    faults
+    (faults, results.groups[0].excluding)
 }
 
 #[test]
@@ -168,4 +173,12 @@ fn every_kind_of_mischief_is_found_and_named() {
         let explained = |name: &str| name == fault || (is_missing && name == "lost");
         assert!(faults.keys().all(|name| explained(name)), "{mischief:?}: {faults:?}");
     }
+}
+
+#[test]
+fn a_server_that_excludes_nobody_is_found() {
+    let (faults, excluding) = results_with(Mischief::None, 3);
+    assert!(excluding > 0);
+    // Where the server sent it too, it was not wanted; nothing else is wrong.
+    assert_eq!(faults, BTreeMap::from([("sent to the socket that they exclude".to_owned(), excluding)]));
 }

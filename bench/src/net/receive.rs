@@ -20,7 +20,9 @@ impl Net {
         let Some(stream) = &socket.stream else { return };
         if socket.state == State::Connecting && (event.is_writable() || event.is_error()) {
             match stream.take_error() {
-                Ok(None) if !event.is_error() => socket.state = State::Upgrading,
+                Ok(None) if !event.is_error() => {
+                    socket.state = if socket.wild { State::Open } else { State::Upgrading };
+                }
                 Ok(error) => {
                     let what = error.map_or_else(|| "reset".to_owned(), |e| e.kind().to_string());
                     self.trouble.note(format!("connecting: {what}"));
@@ -33,6 +35,8 @@ impl Net {
             flush(stream, &mut socket.unsent);
         }
         let ends = event.is_read_closed() || event.is_error();
+        // Nothing more will come: what is here is read, and then the end.
+        socket.paused &= !event.is_error();
         if event.is_readable() || ends {
             self.receive(driver, id, ends);
         }
@@ -47,6 +51,9 @@ impl Net {
     /// Reads what is there. A read that doesn't fill its room has emptied the socket, unless its end is known to follow.
     pub(super) fn receive<D: Driver>(&mut self, driver: &mut D, id: usize, to_the_end: bool) {
         let generation = self.sockets[id].generation;
+        if to_the_end {
+            self.take_in_unread(driver, id, generation);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         loop {
             let socket = &mut self.sockets[id];
@@ -93,6 +100,18 @@ impl Net {
         self.buffer = buffer;
     }
 
+    /// A client that had stopped reading may have stopped before whole frames.
+    fn take_in_unread<D: Driver>(&mut self, driver: &mut D, id: usize, generation: usize) {
+        let unread = std::mem::take(&mut self.sockets[id].unread);
+        if unread.is_empty() {
+            return;
+        }
+        let used = self.take_in(driver, id, generation, &unread, self.now());
+        if self.sockets[id].generation == generation {
+            self.sockets[id].unread = unread[used..].to_vec();
+        }
+    }
+
     fn note_close(&mut self, id: usize) {
         let code = self.sockets[id].close_code.unwrap_or(0);
         *self.trouble.closed.entry(code).or_default() += 1;
@@ -107,6 +126,9 @@ impl Net {
         bytes: &[u8],
         now: u64,
     ) -> usize {
+        if self.sockets[id].wild {
+            return bytes.len();
+        }
         let mut at = 0;
         if self.sockets[id].state == State::Upgrading {
             match http::upgrade(bytes) {

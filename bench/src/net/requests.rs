@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::{Driver, Net, flush, is_later};
+use crate::app::App;
 use crate::http;
 
 /// A token of an HTTP connection.
@@ -56,11 +57,20 @@ impl Net {
 
     /// Sends a signed POST; one at a time on each connection.
     pub(crate) fn post(&mut self, index: usize, what: &str, body: &[u8]) {
+        self.request(index, |app, host, unix, out| app.post(host, what, body, unix, out));
+    }
+
+    /// Sends a POST with a wrong signature.
+    pub(crate) fn post_forged(&mut self, index: usize, what: &str, body: &[u8]) {
+        self.request(index, |app, host, unix, out| app.post_forged(host, what, body, unix, out));
+    }
+
+    fn request(&mut self, index: usize, write: impl FnOnce(&App, &str, u64, &mut Vec<u8>)) {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let http = &mut self.https[index];
         debug_assert!(!http.busy, "one request at a time");
         http.busy = true;
-        self.apps[http.app].post(&self.http_host, what, body, unix, &mut http.unsent);
+        write(&self.apps[http.app], &self.http_host, unix, &mut http.unsent);
         if let (true, Some(stream)) = (http.connected, &http.stream) {
             flush(stream, &mut http.unsent);
         }

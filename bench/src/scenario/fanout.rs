@@ -59,6 +59,7 @@ impl Fanout {
             window: self.window,
             rate: self.rate,
             stalled,
+            ..Group::default()
         }
     }
 

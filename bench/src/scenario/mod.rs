@@ -7,6 +7,7 @@ pub(crate) mod idle;
 pub(crate) mod presence;
 pub(crate) mod publish;
 pub(crate) mod slow;
+pub(crate) mod soak;
 pub(crate) mod tenants;
 
 use anyhow::ensure;

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Tenants, target: &Target) -> anyhow::Result<Report> {
         publishers: 1,
         window: 1,
         rate: args.quiet_rate,
-        stalled: 0,
+        ..Group::default()
     };
     let loud = Group {
         app: 1,
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Tenants, target: &Target) -> anyhow::Result<Report> {
         publishers: args.publishers,
         window: args.window,
         rate: 0.0,
-        stalled: 0,
+        ..Group::default()
     };
     let server = target.server()?;
     let run = Run { size: args.size, warmup: args.warmup, seconds: args.secs };
