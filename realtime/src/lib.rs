@@ -26,6 +26,7 @@ mod shard;
 mod subscribe;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 mod transport;
 pub mod unknown_keys;
 pub mod usage;

@@ -8,7 +8,9 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use protocol::close::CloseCode;
 use protocol::limits::INBOUND_MESSAGE_BYTES_MAX;
@@ -23,6 +25,8 @@ use crate::handshake;
 use crate::node::Node;
 use crate::shard::conn::{Carrier, NewConn, Verdict};
 use crate::shard::inbox::Command;
+use crate::tls::TlsStream;
+use crate::tls::session::Session;
 use crate::transport::Transport;
 
 /// Sub-protocol that the Swift client offers; selected back when offered, never invented.
@@ -135,13 +139,12 @@ where
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "a client left during its upgrade"),
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            return tracing::error!("an upgraded connection is not a TCP stream of the accept loop");
+        let Some((stream, tls, early)) = take_apart(upgraded) else {
+            return tracing::error!("an upgraded connection is none of the accept loop");
         };
-        // hyper's read buffer ends here: kept, it would pin 8 KiB for the life of the socket.
-        match parts.io.into_inner().into_std() {
+        match stream.into_std() {
             Ok(stream) => node.next_shard().push(Command::Connect(Box::new(NewConn {
-                carrier: Carrier::Socket { stream, early: bytes::Bytes::copy_from_slice(&parts.read_buf) },
+                carrier: Carrier::Socket { stream, tls, early },
                 transport: Transport::WebSocket,
                 verdict,
                 ip,
@@ -153,6 +156,18 @@ where
         }
     });
     response
+}
+
+/// The socket of an upgraded connection, its end of TLS if it has one, and what the client sent behind its request.
+fn take_apart(upgraded: Upgraded) -> Option<(TcpStream, Option<Box<Session>>, Bytes)> {
+    // hyper's read buffer ends here: kept, it would pin 8 KiB for the life of the socket.
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Some((parts.io.into_inner(), None, Bytes::copy_from_slice(&parts.read_buf))),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<TlsStream>>().ok()?;
+    let (stream, session, opened) = parts.io.into_inner().into_parts();
+    Some((stream, Some(session), [&parts.read_buf[..], &opened[..]].concat().into()))
 }
 
 /// Behind a body nobody could say where the frames begin, and a proxy may see another request there.

@@ -34,8 +34,11 @@ impl Shard {
         self.leave_all(index, code, reason);
         if let Some(mut conn) = self.conns.try_remove(index) {
             match &mut conn.link {
-                // Closing the descriptor ends the watch as well.
-                Link::Socket(socket) => drop(self.poll.registry().deregister(&mut socket.stream)),
+                Link::Socket(socket) => {
+                    socket.wire.say_goodbye();
+                    // Closing the descriptor ends the watch as well.
+                    drop(self.poll.registry().deregister(socket.wire.stream()));
+                }
                 Link::Http(http) => http.0.end(code.unwrap_or(1_000), reason),
             }
         }

@@ -1,6 +1,6 @@
 //! One connection's state on its shard, over whichever transport. What only admitted ones have is in their [`Session`].
 
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::fallback::outbox::{Outbox, Vitals};
 use crate::hub::ChannelId;
 use crate::meter::Permit;
+use crate::tls::session::Session as TlsSession;
 use crate::transport::Transport;
 
 /// What a handshake came to.
@@ -37,8 +38,8 @@ pub(crate) enum Verdict {
 /// What a new connection's frames travel by.
 #[derive(Debug)]
 pub(crate) enum Carrier {
-    /// An upgraded socket, and what the client sent right behind its upgrade request.
-    Socket { stream: std::net::TcpStream, early: Bytes },
+    /// An upgraded socket, its end of TLS if it has one, and what the client sent right behind its upgrade request.
+    Socket { stream: std::net::TcpStream, tls: Option<Box<TlsSession>>, early: Bytes },
     /// An HTTP session: frames wait in its outbox for the client's receive requests.
     Http(Arc<Outbox>),
 }
@@ -210,7 +211,7 @@ impl Conn {
     pub(crate) fn shut(&mut self) {
         if let Link::Socket(socket) = &mut self.link {
             socket.deaf = true;
-            let _ = socket.stream.shutdown(Shutdown::Write);
+            socket.wire.shut();
         }
     }
 }

@@ -9,6 +9,7 @@ use super::Shard;
 use super::conn::{Carrier, Conn, HttpLink, Link, NewConn, Session, Verdict};
 use super::inbox::Place;
 use super::socket::Socket;
+use super::wire::Wire;
 use crate::console::{Kind, Row, Source, mask_ip};
 use crate::frame;
 
@@ -19,14 +20,14 @@ impl Shard {
         let index = entry.key();
         self.generation = self.generation.wrapping_add(1);
         let (link, early) = match carrier {
-            Carrier::Socket { stream, early } => {
+            Carrier::Socket { stream, tls, early } => {
                 let mut stream = mio::net::TcpStream::from_std(stream);
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 if let Err(error) = self.poll.registry().register(&mut stream, Token(index), interest) {
                     tracing::warn!(%error, "a socket can't be watched; it is closed");
                     return;
                 }
-                let mut socket = Socket::new(stream);
+                let mut socket = Socket::new(Wire::new(stream, tls));
                 if let Verdict::Echo { message_bytes_max } = verdict {
                     socket.echo(message_bytes_max);
                 }

@@ -22,6 +22,7 @@ mod sweep;
 mod sync;
 mod turns;
 mod wheel;
+pub(crate) mod wire;
 
 use std::collections::HashMap;
 use std::io;
@@ -41,12 +42,11 @@ use self::round::LocalChannel;
 use self::socket::{STALLED_SECONDS_MAX, Sent};
 use self::turns::Turns;
 use self::wheel::Wheel;
+use self::wire::Scratch;
 use crate::hub::ChannelId;
 use crate::node::Node;
 
 const WAKE: Token = Token(usize::MAX);
-/// Bytes read from a socket at once; the buffer is the shard's, not the socket's.
-const SCRATCH_BYTES: usize = 64 * 1_024;
 
 /// A shard before its thread runs.
 pub(crate) struct Starter {
@@ -81,7 +81,7 @@ impl Starter {
             turns: Turns::default(),
             unread: Vec::new(),
             parsers: Parsers::default(),
-            scratch: vec![0; SCRATCH_BYTES],
+            scratch: Scratch::default(),
             started: Instant::now(),
             now: 0,
             wheel: Wheel::default(),
@@ -104,7 +104,7 @@ pub(crate) struct Shard {
     /// Sockets that had more to read than one turn takes.
     unread: Vec<usize>,
     parsers: Parsers,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     started: Instant,
     /// Seconds since the shard started.
     now: u32,
@@ -171,7 +171,6 @@ impl Shard {
         }
         if catch_unwind(AssertUnwindSafe(|| work(self, index))).is_err() {
             tracing::error!("a connection's work panicked; the connection is closed");
-            self.scratch.resize(SCRATCH_BYTES, 0);
             let ended = catch_unwind(AssertUnwindSafe(|| self.end(index, Some(1011), "internal error")));
             if ended.is_err() {
                 self.conns.try_remove(index);

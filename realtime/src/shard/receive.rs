@@ -10,6 +10,7 @@ use tungstenite::{Error, Message};
 use super::Shard;
 use super::conn::{Conn, Link};
 use super::socket::Socket;
+use super::wire::Heard;
 use crate::frame;
 
 /// Reads of one socket in one turn.
@@ -62,16 +63,16 @@ impl Shard {
                 break;
             }
             reads += 1;
-            let Link::Socket(Socket { stream, deaf, .. }) = &mut conn.link else { break };
-            match io::Read::read(stream, &mut scratch) {
-                Ok(0) => {
+            let Link::Socket(Socket { wire, deaf, .. }) = &mut conn.link else { break };
+            match wire.read(&mut scratch) {
+                Ok(None) => {
                     self.end(index, Some(1_006), "connection lost");
                     break;
                 }
-                Ok(_) if *deaf => {}
-                Ok(n) => {
-                    self.feed(index, &scratch[..n]);
-                    if n < scratch.len() && !to_the_end {
+                Ok(Some(_)) if *deaf => {}
+                Ok(Some(Heard { bytes, more })) => {
+                    self.feed(index, bytes);
+                    if !more && !to_the_end {
                         break;
                     }
                 }

@@ -2,16 +2,16 @@
 //!
 //! An idle socket holds no read buffer, no queue and no task. Bytes leave in the order in which they were given: while some
 //! wait, all that follow wait behind them, by reference. What waits is bounded in bytes ([`BACKLOG_BYTES_MAX`]) and in time
-//! ([`STALLED_SECONDS_MAX`]). [`write`] is the only place that hands bytes to the kernel.
+//! ([`STALLED_SECONDS_MAX`]). The way through the kernel is the [`Wire`]'s.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
-use mio::net::TcpStream;
 use tungstenite::protocol::WebSocketContext;
 
 use super::parsers::Edge;
+use super::wire::{Wire, Written};
 
 /// Bytes waiting for one socket beyond which it is a slow reader and closed: a client a mebibyte behind won't catch up.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 1_024 * 1_024;
@@ -23,7 +23,7 @@ const PIECES_MAX: usize = 32;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
+    pub(crate) wire: Wire,
     /// While the client is in the middle of a message; else the shard's own serves.
     pub(super) parser: Option<Box<WebSocketContext>>,
     pub(super) edge: Edge,
@@ -34,10 +34,11 @@ pub(crate) struct Socket {
     backlog: Option<Box<Backlog>>,
 }
 
-/// What waits. Never empty.
+/// What waits: bytes for the wire, or only some that the wire took and the kernel did not.
 #[derive(Debug)]
 struct Backlog {
     pieces: VecDeque<Bytes>,
+    /// Of the pieces.
     bytes: usize,
     since: u32,
 }
@@ -54,6 +55,12 @@ pub(crate) enum Sent {
     Gone,
 }
 
+impl Backlog {
+    fn new(now: u32) -> Backlog {
+        Backlog { pieces: VecDeque::new(), bytes: 0, since: now }
+    }
+}
+
 impl Sent {
     /// What became of both: the worse of the two.
     pub(crate) fn and(self, other: Sent) -> Sent {
@@ -62,8 +69,8 @@ impl Sent {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream) -> Socket {
-        Socket { stream, parser: None, edge: Edge::default(), deaf: false, echoes: false, backlog: None }
+    pub(crate) fn new(wire: Wire) -> Socket {
+        Socket { wire, parser: None, edge: Edge::default(), deaf: false, echoes: false, backlog: None }
     }
 
     /// From now on messages up to this size are sent back.
@@ -82,9 +89,9 @@ impl Socket {
         if self.backlog.is_some() {
             return self.put_by(bytes.slice(from..), now);
         }
-        match write(&mut self.stream, &[IoSlice::new(&bytes[from..])]) {
-            Ok(taken) if from + taken == bytes.len() => Sent::Ok,
-            Ok(taken) => self.put_by(bytes.slice(from + taken..), now),
+        match self.wire.write(&[IoSlice::new(&bytes[from..])]) {
+            Ok(Written { taken, .. }) if from + taken == bytes.len() && !self.wire.waits() => Sent::Ok,
+            Ok(Written { taken, .. }) => self.put_by(bytes.slice(from + taken..), now),
             Err(_) => Sent::Gone,
         }
     }
@@ -97,8 +104,8 @@ impl Socket {
             if self.backlog.is_none() {
                 let mut slices = [IoSlice::new(&[]); PIECES_MAX];
                 pieces.iter().zip(&mut slices).for_each(|(piece, slice)| *slice = IoSlice::new(piece));
-                match write(&mut self.stream, &slices[..pieces.len()]) {
-                    Ok(n) => taken = n,
+                match self.wire.write(&slices[..pieces.len()]) {
+                    Ok(written) => taken = written.taken,
                     Err(_) => return Sent::Gone,
                 }
             }
@@ -110,38 +117,40 @@ impl Socket {
                 }
             }
         }
+        if self.backlog.is_none() && self.wire.waits() {
+            sent = sent.and(self.put_by(Bytes::new(), now));
+        }
         sent
     }
 
     fn put_by(&mut self, bytes: Bytes, now: u32) -> Sent {
-        match &mut self.backlog {
-            None => {
-                let backlog = Backlog { bytes: bytes.len(), pieces: [bytes].into(), since: now };
-                self.backlog = Some(Box::new(backlog));
-                Sent::Backlogged
-            }
-            Some(backlog) => {
-                backlog.bytes += bytes.len();
-                backlog.pieces.push_back(bytes);
-                if backlog.bytes > BACKLOG_BYTES_MAX { Sent::TooSlow } else { Sent::Ok }
-            }
+        let is_first = self.backlog.is_none();
+        let backlog = self.backlog.get_or_insert_with(|| Box::new(Backlog::new(now)));
+        backlog.bytes += bytes.len();
+        if !bytes.is_empty() {
+            backlog.pieces.push_back(bytes);
+        }
+        match (is_first, backlog.bytes > BACKLOG_BYTES_MAX) {
+            (true, _) => Sent::Backlogged,
+            (false, false) => Sent::Ok,
+            (false, true) => Sent::TooSlow,
         }
     }
 
     /// Writes what waited, as far as the kernel takes it.
     pub(crate) fn flush(&mut self, now: u32) -> Sent {
-        let Some(backlog) = &mut self.backlog else { return Sent::Ok };
-        while !backlog.pieces.is_empty() {
+        let Some(backlog) = &mut self.backlog else {
+            // An answer of TLS itself may wait without a backlog.
+            return if self.wire.waits() && self.wire.write(&[]).is_err() { Sent::Gone } else { Sent::Ok };
+        };
+        while !backlog.pieces.is_empty() || self.wire.waits() {
             let mut slices = [IoSlice::new(&[]); PIECES_MAX];
             let count = backlog.pieces.len().min(PIECES_MAX);
             backlog.pieces.iter().zip(&mut slices).for_each(|(piece, slice)| *slice = IoSlice::new(piece));
-            let mut taken = match write(&mut self.stream, &slices[..count]) {
-                Ok(0) => return Sent::Backlogged,
-                Ok(taken) => taken,
-                Err(_) => return Sent::Gone,
+            let Ok(Written { mut taken, moved }) = self.wire.write(&slices[..count]) else {
+                return Sent::Gone;
             };
             backlog.bytes -= taken;
-            backlog.since = now;
             while let Some(front) = backlog.pieces.front_mut().filter(|_| taken > 0) {
                 let n = taken.min(front.len());
                 front.advance(n);
@@ -150,6 +159,10 @@ impl Socket {
                     backlog.pieces.pop_front();
                 }
             }
+            if !moved {
+                return Sent::Backlogged;
+            }
+            backlog.since = now;
         }
         self.backlog = None;
         Sent::Ok
@@ -161,46 +174,25 @@ impl Socket {
     }
 }
 
-/// The one place that hands bytes to a socket's kernel side. Gives how many it took; 0 if it is full.
-fn write(stream: &mut TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    loop {
-        let result = match pieces {
-            // `send`, which costs a tenth less than `writev` of one.
-            [piece] => stream.write(piece),
-            _ => stream.write_vectored(pieces),
-        };
-        match result {
-            Ok(0) if pieces.iter().any(|piece| !piece.is_empty()) => {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            Ok(taken) => return Ok(taken),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
 
     use super::*;
-
-    /// A socket whose kernel side is full soon, and the peer.
-    fn pair() -> (Socket, std::net::TcpStream) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        (Socket::new(TcpStream::from_std(stream)), peer)
-    }
+    use crate::tls::testing::{WAYS, Way, pair};
 
     #[test]
     fn whatever_the_kernel_takes_the_bytes_arrive_once_and_in_order() {
-        let (mut socket, mut peer) = pair();
+        WAYS.into_iter().for_each(bytes_arrive_once_and_in_order);
+    }
+
+    fn bytes_arrive_once_and_in_order(way: Way) {
+        let (wire, mut peer) = pair(way);
+        let mut socket = Socket::new(wire);
         let (mut expected, mut waited, mut n) = (Vec::new(), 0, 0u32);
+        let (full, is_full) = std::sync::mpsc::channel::<()>();
         let reader = std::thread::spawn(move || {
+            let _ = is_full.recv();
             let mut got = Vec::new();
             let mut buffer = vec![0; 10_000];
             loop {
@@ -228,9 +220,14 @@ mod tests {
             };
             assert_ne!(sent, Sent::Gone);
             while socket.backlog.is_some() {
+                let _ = full.send(());
                 waited += 1;
                 assert_ne!(socket.flush(0), Sent::Gone);
             }
+        }
+        socket.wire.say_goodbye();
+        while socket.wire.waits() {
+            assert_ne!(socket.flush(0), Sent::Gone);
         }
         drop(socket);
         let got = reader.join().unwrap();
@@ -240,7 +237,12 @@ mod tests {
 
     #[test]
     fn a_backlog_over_its_bound_is_told() {
-        let (mut socket, _peer) = pair();
+        WAYS.into_iter().for_each(bound_is_told);
+    }
+
+    fn bound_is_told(way: Way) {
+        let (wire, _peer) = pair(way);
+        let mut socket = Socket::new(wire);
         let piece: Bytes = vec![0; 100_000].into();
         while socket.send(&piece, 0, 5) != Sent::Backlogged {}
         assert_eq!(socket.stalled_since(), Some(5));
