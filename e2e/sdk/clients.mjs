@@ -9,7 +9,7 @@ import { until } from './harness.mjs';
 
 /** The npm server SDK for `app`. */
 export function backEnd(server, app, options = {}) {
-  return new PusherServer({ appId: app.id, key: app.key, secret: app.secret, host: server.host, port: server.port, useTLS: false, ...options });
+  return new PusherServer({ appId: app.id, key: app.key, secret: app.secret, host: server.host, port: server.port, useTLS: server.tls ?? false, ...options });
 }
 
 /** The options that reach our server from an unmodified pusher-js (laravel.md §2.3). */
@@ -18,7 +18,8 @@ export function clientOptions(server) {
     cluster: 'mt1',
     wsHost: server.host,
     wsPort: server.port,
-    forceTLS: false,
+    wssPort: server.port,
+    forceTLS: server.tls ?? false,
     enabledTransports: ['ws'],
     disableStats: true,
   };

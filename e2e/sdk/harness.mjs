@@ -151,7 +151,8 @@ export class Server {
     this.mode = mode;
     this.args = args;
     this.env = env;
-    this.url = `http://127.0.0.1:${port}`;
+    this.tls = env.FANFARE_TLS_CERT !== undefined;
+    this.url = `${this.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
     this.host = '127.0.0.1';
     this.output = '';
     this.child = undefined;

@@ -2,6 +2,7 @@
 // each frame and close code that comes back. Not for stories that an official client can tell.
 import { createHash, randomBytes } from 'node:crypto';
 import net from 'node:net';
+import tls from 'node:tls';
 import { channelToken, until, userToken } from './harness.mjs';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -44,8 +45,11 @@ export class RawSocket {
     this.ended = false;
   }
 
-  /** Upgrades on `target` (path and query); the answer's status line and headers are in `handshake`. */
-  static open(t, server, target, { headers = {}, key = randomBytes(16).toString('base64') } = {}) {
+  /**
+   * Upgrades on `target` (path and query); the answer's status line and headers are in `handshake`. `options` are those of
+   * node's `tls.connect`, for a server that speaks it.
+   */
+  static open(t, server, target, { headers = {}, key = randomBytes(16).toString('base64'), options = {} } = {}) {
     const request = [
       `GET ${target} HTTP/1.1`,
       `Host: ${server.host}:${server.port}`,
@@ -58,11 +62,11 @@ export class RawSocket {
       '',
     ].join('\r\n');
     return new Promise((resolve, reject) => {
-      const socket = net.connect(server.port, server.host);
+      const socket = server.tls ? tls.connect({ port: server.port, host: server.host, servername: 'localhost', ...options }) : net.connect(server.port, server.host);
       const raw = new RawSocket(socket);
       t.after(() => socket.destroy());
       const timer = setTimeout(() => reject(new Error(`no answer to the upgrade of ${target}`)), 5_000);
-      socket.on('connect', () => socket.write(request));
+      socket.on(server.tls ? 'secureConnect' : 'connect', () => socket.write(request));
       socket.on('error', (error) => {
         raw.error = error;
         raw.ended = true;
@@ -91,8 +95,8 @@ export class RawSocket {
   }
 
   /** Opens `/app/{key}` as pusher-js does and waits for `connection_established`; `socketId` is then known. */
-  static async connect(t, server, app, { query = 'protocol=7&client=js&version=8.6.0&flash=false', headers } = {}) {
-    const raw = await RawSocket.open(t, server, `/app/${app.key}?${query}`, { headers });
+  static async connect(t, server, app, { query = 'protocol=7&client=js&version=8.6.0&flash=false', headers, options } = {}) {
+    const raw = await RawSocket.open(t, server, `/app/${app.key}?${query}`, { headers, options });
     const first = await raw.message('pusher:connection_established');
     raw.socketId = JSON.parse(first.data).socket_id;
     return raw;

@@ -4,11 +4,14 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import tls from 'node:tls';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { certificate } from '../sdk/certificates.mjs';
 
 const ECHO = process.env.FANFARE_ECHO_BIN;
 const KOSOKU = process.env.FANFARE_E2E_KOSOKU ?? fileURLToPath(new URL('../sdk/.venv/bin/kosoku', import.meta.url));
@@ -29,10 +32,10 @@ after(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Starts the echo server on a free port; `limit` in bytes, or the limit of production. */
-async function echo(limit) {
+/** Starts the echo server on a free port; `limit` in bytes, or the limit of production; `files` of a certificate for TLS. */
+async function echo(limit, files = []) {
   if (!ECHO) throw new Error('FANFARE_ECHO_BIN names the ws-echo binary under test; `make e2e` sets it');
-  const child = spawn(ECHO, ['127.0.0.1:0', ...(limit ? [String(limit)] : [])], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(ECHO, ['127.0.0.1:0', ...(limit ? [String(limit)] : []), ...files], { stdio: ['ignore', 'pipe', 'inherit'] });
   children.add(child);
   const address = await new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error('ws-echo did not start')), STARTS_WITHIN_MS);
@@ -50,9 +53,23 @@ async function echo(limit) {
   return { address, child };
 }
 
+/** The address of a way in for a client without TLS: whatever comes goes on over TLS. */
+async function stripped(t, address) {
+  const [host, port] = address.split(':');
+  const way = net.createServer({ allowHalfOpen: true }, (client) => {
+    const beyond = tls.connect({ host, port: Number(port), rejectUnauthorized: false, allowHalfOpen: true });
+    client.pipe(beyond).pipe(client);
+    for (const [one, other] of [[client, beyond], [beyond, client]]) one.on('error', () => other.destroy());
+  });
+  await new Promise((resolve) => way.listen(0, '127.0.0.1', resolve));
+  t.after(() => way.close());
+  return `127.0.0.1:${way.address().port}`;
+}
+
 /** Runs the suite and gives the verdict of each case. */
-async function verdicts(limit, leftOut) {
-  const { address, child } = await echo(limit);
+async function verdicts(limit, leftOut, { files, by = (address) => address } = {}) {
+  const { address: own, child } = await echo(limit, files);
+  const address = await by(own);
   const folder = mkdtempSync(path.join(tmpdir(), 'fanfare-conformance-'));
   folders.push(folder);
   const excluded = ['12.*', '13.*', ...leftOut].flatMap((pattern) => ['-x', pattern]);
@@ -89,6 +106,15 @@ test('all 301 cases without compression, messages up to 64 MiB', { timeout: RUN_
       assert.deepEqual(wrong, []);
     });
   }
+});
+
+test('all 301 cases over TLS', { timeout: RUN_WITHIN_MS }, async (t) => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'fanfare-conformance-tls-'));
+  folders.push(folder);
+  const { cert, key } = certificate(folder, 'echo');
+  const cases = await verdicts(64 * 1024 * 1024, [], { files: [cert, key], by: (address) => stripped(t, address) });
+  assert.equal(Object.keys(cases).length, 301);
+  for (const group of Object.keys(GROUPS)) assert.deepEqual(bad(cases, group).wrong, []);
 });
 
 test('groups 1 to 7 and 10 with the limits of production', { timeout: RUN_WITHIN_MS }, async (t) => {

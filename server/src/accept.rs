@@ -1,29 +1,43 @@
-//! The accept loop of the public port: hyper's HTTP/1 with a deadline for request heads that really fires, and upgrades.
+//! The accept loop of the public port: TLS if it has a certificate, then hyper's HTTP/1 with a deadline for request heads that
+//! really fires, and upgrades. Who speaks TLS to a plain port, or the other way round, finds out.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use dashboard::{ClientAddr, OverTls};
-use http::StatusCode;
+use http::{StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use realtime::Node;
+use realtime::tls::TlsStream;
 use realtime::ws::{self, PeerAddr};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
+
+use crate::tls::Tls;
 
 /// A request's head must be here within this time; a slower sender is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
+/// A handshake must be done within this time. What one holds meanwhile is bounded by itself: 80 KiB of messages.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first byte of a TLS connection: a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// Between two lines of the log about clients that speak TLS to a plain port.
+const HINT_EVERY: Duration = Duration::from_secs(60);
+const PLAIN_REFUSED: &str =
+    "This port speaks TLS, and the request came without it: use https:// (and wss:// for WebSockets)\n";
 /// Connections that may wait to be accepted; the kernel's `net.core.somaxconn` may hold it lower.
 pub(crate) const BACKLOG: i32 = 4_096;
 /// After a failed accept (out of descriptors, for instance) the loop rests, instead of turning at full speed.
@@ -49,6 +63,15 @@ pub struct Door {
     pub node: Node,
     /// Believe forwarded headers.
     pub trust_proxy: bool,
+    /// TLS of the port; `None`: it is plain.
+    pub tls: Option<Tls>,
+}
+
+/// How a connection came.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    ip: IpAddr,
+    tls: bool,
 }
 
 /// Accepts until `stop` changes.
@@ -71,29 +94,92 @@ pub async fn run(listener: TcpListener, door: Door, mut stop: watch::Receiver<bo
     }
 }
 
-async fn serve(stream: TcpStream, peer: IpAddr, door: Door, mut stop: watch::Receiver<bool>) {
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let door = door.clone();
-        async move { Ok::<Response, Infallible>(answer(request.map(axum::body::Body::new), peer, door).await) }
-    });
+async fn serve(stream: TcpStream, ip: IpAddr, door: Door, mut stop: watch::Receiver<bool>) {
+    let Some(tls) = door.tls.clone() else {
+        return serve_http(stream, Origin { ip, tls: false }, door, stop).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, tls)) => shaken,
+        _ = stop.changed() => return,
+    };
+    match shaken {
+        Ok(Ok(First::Tls(stream))) => serve_http(stream, Origin { ip, tls: true }, door, stop).await,
+        Ok(Ok(First::Plain(stream))) => refuse_plain(stream).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// What a client of a TLS port turned out to speak.
+enum First {
+    Tls(TlsStream),
+    Plain(TcpStream),
+}
+
+async fn shake_hands(stream: TcpStream, tls: Tls) -> io::Result<First> {
+    let mut first = [0];
+    match stream.peek(&mut first).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ if first[0] == TLS_HANDSHAKE => TlsStream::accept(stream, tls.config).await.map(First::Tls),
+        _ => Ok(First::Plain(stream)),
+    }
+}
+
+fn http() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
+    builder
+}
+
+async fn serve_http<I>(io: I, origin: Origin, door: Door, mut stop: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let door = door.clone();
+        async move { Ok::<Response, Infallible>(answer(request.map(axum::body::Body::new), origin, door).await) }
+    });
+    let mut connection = http().serve_connection(TokioIo::new(io), service).with_upgrades();
     let ended = tokio::select! {
         ended = &mut connection => ended,
         _ = stop.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended badly");
+        let unread = connection.into_parts().map(|parts| parts.read_buf).unwrap_or_default();
+        if !origin.tls && error.is_parse() && unread.first() == Some(&TLS_HANDSHAKE) {
+            hint_at_tls();
+        }
     }
 }
 
-async fn answer(mut request: Request, peer: IpAddr, door: Door) -> Response {
-    introduce(&mut request, peer, door.trust_proxy);
+/// Answers one request that came without TLS.
+async fn refuse_plain(stream: TcpStream) {
+    let service = service_fn(async |_: http::Request<Incoming>| {
+        let head = (StatusCode::BAD_REQUEST, [(header::CONNECTION, "close")]);
+        Ok::<Response, Infallible>((head.0, head.1, PLAIN_REFUSED).into_response())
+    });
+    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection without TLS ended badly");
+    }
+}
+
+fn hint_at_tls() {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= HINT_EVERY) {
+        *last = Some(Instant::now());
+        tracing::warn!(
+            "a client speaks TLS to this port, which is plain: let it use http:// and ws://, or set FANFARE_TLS_CERT and FANFARE_TLS_KEY"
+        );
+    }
+}
+
+async fn answer(mut request: Request, origin: Origin, door: Door) -> Response {
+    introduce(&mut request, origin, door.trust_proxy);
     if upgrades_nowhere(&request) {
         return ws::refuse_path(door.node, request);
     }
@@ -101,13 +187,14 @@ async fn answer(mut request: Request, peer: IpAddr, door: Door) -> Response {
 }
 
 /// Tells the routes who is asking and how.
-fn introduce(request: &mut Request, peer: IpAddr, trust_proxy: bool) {
+fn introduce(request: &mut Request, origin: Origin, trust_proxy: bool) {
     let forwarded =
         |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).filter(|_| trust_proxy);
     let client =
         forwarded("x-forwarded-for").and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse().ok());
-    let client = client.unwrap_or(peer);
-    let tls = forwarded("x-forwarded-proto").is_some_and(|v| v.eq_ignore_ascii_case("https"));
+    let client = client.unwrap_or(origin.ip);
+    // What a proxy says counts more than how the proxy itself came: it knows the client.
+    let tls = forwarded("x-forwarded-proto").map_or(origin.tls, |v| v.eq_ignore_ascii_case("https"));
     let extensions = request.extensions_mut();
     extensions.insert(PeerAddr(client));
     extensions.insert(ClientAddr(client));

@@ -1,25 +1,21 @@
 //! The command line. Without a command it is `fanfare dev`.
 
 mod doctor;
+mod healthcheck;
 mod import;
 mod switches;
 mod webhooks;
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tenancy::app::NewApp;
 use tenancy::plan::Plan;
 
 use crate::config::{Config, Raw};
 use crate::{dev, operator, serve, telemetry};
-
-/// Time that `healthcheck` waits for an answer.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Parser)]
 #[command(
@@ -210,7 +206,7 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
     }
     let config = raw.check(dev)?;
     if let Some(Command::Healthcheck) = cli.command {
-        return healthcheck(&config);
+        return healthcheck::run(&config);
     }
     telemetry::start(&config.log, config.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build()?;
@@ -218,7 +214,7 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
         match &cli.command {
             None | Some(Command::Dev) => {
                 let running = serve::start(&config).await?;
-                dev::greet(&running, &config.cluster, config.url.as_deref()).await?;
+                dev::greet(&running, &config).await?;
                 running.run(serve::signalled()).await;
                 Ok(())
             }
@@ -296,9 +292,8 @@ async fn apps(config: &Config, command: &Apps) -> anyhow::Result<()> {
         }
         Apps::Env { id, kind } => {
             let (app, key) = operator::find(&db, *id).await?;
-            let base =
-                config.url.clone().unwrap_or_else(|| format!("http://{}", serve::reachable(config.listen)));
-            let endpoint = dashboard::Endpoint::parse(&base).context("the public address can't be read")?;
+            let endpoint = dashboard::Endpoint::parse(&config.base_url(config.listen))
+                .context("the public address can't be read")?;
             println!("{}", operator::env_block(&app, &key, &endpoint, kind)?);
         }
         Apps::Set(switches) => switches.run(&db).await?,
@@ -314,22 +309,5 @@ fn described(app: &tenancy::app::App, key: Option<&tenancy::app::AppKey>) -> ser
         None => serde_json::json!({
             "id": app.id.to_string(), "name": app.name, "cluster": app.cluster, "enabled": app.enabled,
         }),
-    }
-}
-
-fn healthcheck(config: &Config) -> anyhow::Result<()> {
-    let address = serve::reachable(config.listen);
-    let mut stream = std::net::TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)
-        .with_context(|| format!("nothing listens on {address}"))?;
-    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    stream.write_all(
-        format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.split(' ').nth(1) {
-        Some("200") => Ok(()),
-        Some(status) => bail!("not ready: {status}"),
-        None => bail!("no HTTP answer from {address}"),
     }
 }

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use dashboard::SignUpMode;
 
+use crate::serve::reachable;
+use crate::tls::CertificateFiles;
+
 /// One setting's name, default and meaning. Shown by `config print`, documented in docs/CONFIG.md.
 #[derive(Debug)]
 pub struct Setting {
@@ -36,6 +39,12 @@ pub const SETTINGS: &[Setting] = &[
         "Address of the one public port; `fanfare dev` listens on 127.0.0.1:6001.",
     ),
     setting("url", "", "Public address, such as https://ws.example.com; unset: the request's Host."),
+    setting(
+        "tls_cert",
+        "",
+        "PEM file of the public port's certificate and its chain; with tls_key the port speaks TLS only.",
+    ),
+    setting("tls_key", "", "PEM file of the certificate's private key."),
     setting("data_dir", "./data", "Folder of the SQLite file and generated secrets."),
     setting("database_url", "", "Where accounts and apps are; unset: SQLite in the data folder."),
     setting("cluster", "local", "This node's region: local or a code such as mt1, eu, us2."),
@@ -89,6 +98,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Public address.
     pub url: Option<String>,
+    /// Certificate and key of the public port; without them it is plain.
+    pub tls: Option<CertificateFiles>,
     /// Folder of data and secrets.
     pub data_dir: PathBuf,
     /// Database.
@@ -126,6 +137,14 @@ pub struct StaticApp {
     pub key: String,
     /// Secret half.
     pub secret: realtime::app::Secret,
+}
+
+impl Config {
+    /// The address for people: the public one, or where a browser on this machine finds a port that listens on `address`.
+    pub fn base_url(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.url.clone().unwrap_or_else(|| format!("{scheme}://{}", reachable(address)))
+    }
 }
 
 impl Raw {
@@ -224,6 +243,13 @@ impl Raw {
         {
             bail!("url must look like https://host or http://host:port, it is {url:?}");
         }
+        let tls = match (self.get("tls_cert"), self.get("tls_key")) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                Some(CertificateFiles { certificate: certificate.into(), key: key.into() })
+            }
+            _ => bail!("tls_cert and tls_key belong together: set both or none"),
+        };
         let number = |name: &str| {
             self.get(name)
                 .map(|v| v.parse::<u64>().with_context(|| format!("{name} must be a number, it is {v:?}")))
@@ -236,6 +262,7 @@ impl Raw {
                 .parse()
                 .context("listen must be an address and port, such as 0.0.0.0:6001")?,
             url,
+            tls,
             database_url: self
                 .get("database_url")
                 .map_or_else(|| format!("sqlite:{}", data_dir.join("fanfare.db").display()), str::to_owned),
@@ -340,6 +367,7 @@ mod tests {
             (("FANFARE_APP_ID", "7"), "app_id"),
             (("FANFARE_ADMIN_EMAIL", "a@b.c"), "admin_email"),
             (("FANFARE_URL", "ftp://x"), "url"),
+            (("FANFARE_TLS_CERT", "cert.pem"), "tls_key"),
             (("FANFARE_WEBHOOK_ALLOW", "10.0.0.0/33"), "webhook_allow"),
         ] {
             let error = load(&[], &[env], "").unwrap().check(false).unwrap_err().to_string();

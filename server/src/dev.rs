@@ -4,19 +4,17 @@
 use tenancy::app::{App, AppKey, NewApp};
 use tenancy::db::Db;
 
+use crate::config::Config;
 use crate::operator;
-use crate::serve::{Running, reachable};
+use crate::serve::Running;
 
 /// Sees to an owner and an app, and prints the sign-in address and the `.env` block.
-pub(crate) async fn greet(running: &Running, cluster: &str, url: Option<&str>) -> anyhow::Result<()> {
+pub(crate) async fn greet(running: &Running, config: &Config) -> anyhow::Result<()> {
     let db = &running.db;
     let (user, account) = tenancy::owner::first_or_placeholder(db).await?;
-    let (app, key) = first_app(db, &account.id, cluster).await?;
+    let (app, key) = first_app(db, &account.id, &config.cluster).await?;
     let token = tenancy::login_token::issue(db, &user.id).await?;
-    let base = url.map_or_else(
-        || format!("http://{}", reachable(running.address().unwrap_or(([127, 0, 0, 1], 6001).into()))),
-        str::to_owned,
-    );
+    let base = config.base_url(running.address()?);
     let block = match dashboard::Endpoint::parse(&base) {
         Some(endpoint) => operator::env_block(&app, &key, &endpoint, "laravel")?,
         None => String::new(),

@@ -10,4 +10,5 @@ pub mod import;
 mod operator;
 pub mod serve;
 pub mod telemetry;
+pub mod tls;
 pub mod wiring;

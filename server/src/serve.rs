@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::accept::{self, Door};
 use crate::config::{Config, without_password};
+use crate::tls::Tls;
 use crate::{operator, wiring};
 
 /// A server that is listening.
@@ -70,6 +71,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     }
     node.start_webhooks(Arc::new(wiring::Webhooks(db.clone())), config.webhook_allow.clone()).await;
     tokio::spawn(wiring::follow(db.clone(), node.clone(), seq));
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;
     let pages = DashboardConfig {
@@ -83,13 +85,16 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         webhook_allow: config.webhook_allow.clone(),
     };
     if let Some(token) = setup_token {
-        let here = reachable(listener.local_addr()?);
-        let base = config.url.clone().unwrap_or_else(|| format!("http://{here}"));
+        let base = config.base_url(listener.local_addr()?);
         tracing::info!("nobody has an account yet: make the first owner at {base}/setup?token={token}");
     }
     let dashboard = Dashboard::new(db.clone(), pages, Arc::new(wiring::LiveNumbers(node.clone())), system);
     let router = routes(&node, &db, dashboard);
-    let door = Door { router, node: node.clone(), trust_proxy: config.trust_proxy };
+    if let Some(tls) = tls.clone() {
+        // A closed terminal ends `dev`, as it ends any program.
+        tokio::spawn(tls.follow(!config.dev));
+    }
+    let door = Door { router, node: node.clone(), trust_proxy: config.trust_proxy, tls };
     Ok(Running { node, db, listener, door, drain: config.drain })
 }
 
