@@ -101,7 +101,6 @@ impl Session {
     /// Seals the word that nothing more comes from us, once.
     pub(crate) fn close(&mut self) {
         if !self.is_handshaking() && !std::mem::replace(&mut self.closed, true) {
-            // After an error there is an alert instead.
             let _ = self.send(|traffic, sealed| {
                 fill(sealed, 2 + RECORD_OVERHEAD, |free| traffic.queue_close_notify(free))
             });
@@ -166,6 +165,8 @@ impl Session {
                 Ok(_) => return Err(Error::General("early data was never offered".into())),
                 Err(error) => {
                     self.take_alert();
+                    // The alert was the last word; and rustls may know positions in bytes that are gone.
+                    self.closed = true;
                     return Err(error);
                 }
             }
@@ -309,6 +310,19 @@ mod tests {
             }
             assert!(heard == said, "{way:?}: {} bytes of {}", heard.len(), said.len());
             assert_eq!((session.partial.capacity(), session.sealed.capacity()), (0, 0), "idle");
+        }
+    }
+
+    #[test]
+    fn after_an_alert_there_is_no_other_word() {
+        for way in &WAYS[1..] {
+            let (mut session, _client) = session(*way);
+            let mut record = [0x17, 3, 3, 0, 40, 1].into_iter().chain([7; 39]).collect::<Vec<u8>>();
+            assert!(session.open(&mut record, &mut Vec::new()).is_err());
+            let alert = session.unsent().to_vec();
+            assert!(!alert.is_empty());
+            session.close();
+            assert_eq!(session.unsent(), alert, "{way:?}");
         }
     }
 
