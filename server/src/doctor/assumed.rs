@@ -5,8 +5,9 @@
 /// Memory of the process for an open socket, without TLS. With 16,000 idle sockets, all on one channel, 0.3 to 1.4 KiB were
 /// seen in a development build; the rest is room for channels of their own and for what they are told.
 pub(crate) const PROCESS_BYTES_PER_SOCKET: u64 = 2_560;
-/// The same for a socket whose TLS ends in the process, not measured yet. Behind a proxy that ends it, the figure above counts.
-pub(crate) const PROCESS_BYTES_PER_TLS_SOCKET: u64 = 14 * 1_024;
+/// The same for a socket whose TLS ends in the process: 3.8 KiB more were seen with 8,000 idle sockets (docs/decisions/0007-tls.md).
+/// Behind a proxy that ends it, the figure above counts.
+pub(crate) const PROCESS_BYTES_PER_TLS_SOCKET: u64 = PROCESS_BYTES_PER_SOCKET + 4 * 1_024;
 /// Memory of the kernel for an open socket whose buffers are empty: socket, file and epoll entry. Not measured yet.
 pub(crate) const KERNEL_BYTES_PER_SOCKET: u64 = 4 * 1_024;
 /// Memory of the process without sockets: 23 MiB at rest; the rest is for storage's cache, the console and webhooks.

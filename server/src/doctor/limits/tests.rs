@@ -50,7 +50,7 @@ fn memory_counts_what_is_left_and_what_open_sockets_hold_already() {
     let plain = ((3u64 << 30) - PROCESS_BYTES_BESIDE) / 6_656;
     assert_eq!(holds(&of, Terms::default(), Which::Memory), Holds::Sockets(plain));
     let tls = Terms { tls: true, ..Terms::default() };
-    assert_eq!(holds(&of, tls, Which::Memory), Holds::Sockets(((3 << 30) - PROCESS_BYTES_BESIDE) / 18_432));
+    assert_eq!(holds(&of, tls, Which::Memory), Holds::Sockets(((3 << 30) - PROCESS_BYTES_BESIDE) / 10_752));
     of.process.pid = Some(7);
     of.process.descriptors = Some((5_020, 5_000));
     assert_eq!(holds(&of, Terms::default(), Which::Memory), Holds::Sockets(5_000 + (3 << 30) / 6_656));
