@@ -19,6 +19,7 @@ mod pusher;
 mod report;
 mod scenario;
 mod target;
+mod tls;
 mod window;
 
 use std::ffi::OsString;

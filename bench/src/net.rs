@@ -6,19 +6,23 @@
 
 mod receive;
 mod requests;
+mod stream;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+use tokio_rustls::rustls::ClientConnection;
 
 use self::requests::{HTTP, Http};
+use self::stream::Stream;
 use crate::app::App;
 use crate::frame;
+use crate::tls::Tls;
 
 /// Room for what one read takes.
 const READ_BYTES: usize = 256 * 1_024;
@@ -45,7 +49,7 @@ pub(crate) enum State {
 /// A WebSocket client.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     generation: usize,
     pub(crate) state: State,
     paused: bool,
@@ -94,10 +98,7 @@ pub(crate) struct Net {
     poll: Poll,
     started: Instant,
     pub(crate) apps: Vec<App>,
-    socket_address: SocketAddr,
-    http_address: SocketAddr,
-    socket_host: String,
-    http_host: String,
+    to: Addresses,
     pub(crate) sockets: Vec<Socket>,
     https: Vec<Http>,
     sources: u32,
@@ -114,8 +115,10 @@ pub(crate) struct Net {
 pub(crate) struct Addresses {
     pub(crate) socket: SocketAddr,
     pub(crate) socket_host: String,
+    pub(crate) socket_tls: Option<Tls>,
     pub(crate) http: SocketAddr,
     pub(crate) http_host: String,
+    pub(crate) http_tls: Option<Tls>,
 }
 
 fn is_later(error: &io::Error) -> bool {
@@ -141,10 +144,7 @@ impl Net {
             poll: Poll::new()?,
             started: Instant::now(),
             apps,
-            socket_address: to.socket,
-            http_address: to.http,
-            socket_host: to.socket_host.clone(),
-            http_host: to.http_host.clone(),
+            to: to.clone(),
             sockets: (0..sockets).map(|_| socket()).collect(),
             https: Vec::new(),
             sources: (sockets / CONNECTIONS_PER_SOURCE) as u32,
@@ -192,27 +192,33 @@ impl Net {
 
     /// Begins a connection of client `id` to the app `app`. A small `receive_bytes` makes a reader that is soon full.
     pub(crate) fn connect(&mut self, id: usize, app: usize, receive_bytes: Option<usize>) -> io::Result<()> {
-        self.begin(id, receive_bytes)?;
-        self.apps[app].upgrade(&self.socket_host, &mut self.sockets[id].unsent);
+        let tls = self.to.socket_tls.as_ref().map(Tls::connection).transpose().map_err(io::Error::other)?;
+        self.begin(id, receive_bytes, tls)?;
+        self.apps[app].upgrade(&self.to.socket_host, &mut self.sockets[id].unsent);
         Ok(())
     }
 
     /// Begins a connection that sends these bytes instead of a handshake and throws away what comes, until the server ends it.
     pub(crate) fn connect_wild(&mut self, id: usize, bytes: &[u8]) -> io::Result<()> {
-        self.begin(id, None)?;
+        self.begin(id, None, None)?;
         self.sockets[id].wild = true;
         self.sockets[id].unsent.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn begin(&mut self, id: usize, receive_bytes: Option<usize>) -> io::Result<()> {
-        let mut stream = self.connection(self.socket_address, receive_bytes)?;
+    fn begin(
+        &mut self,
+        id: usize,
+        receive_bytes: Option<usize>,
+        tls: Option<ClientConnection>,
+    ) -> io::Result<()> {
+        let mut stream = self.connection(self.to.socket, receive_bytes)?;
         let begun = self.now();
         let socket = &mut self.sockets[id];
         socket.generation = (socket.generation + 1) & 0x3FFF_FFFF;
         let token = Token(socket.generation << 32 | id);
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        socket.stream = Some(stream);
+        socket.stream = Some(Stream::new(stream, tls));
         socket.state = State::Connecting;
         socket.paused = false;
         socket.wild = false;
@@ -232,18 +238,18 @@ impl Net {
         self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let mask = self.mask.to_be_bytes();
         let socket = &mut self.sockets[id];
-        if let (State::Open, Some(stream)) = (socket.state, &socket.stream) {
+        if let (State::Open, Some(stream)) = (socket.state, &mut socket.stream) {
             frame::write(&mut socket.unsent, opcode, payload, mask);
-            flush(stream, &mut socket.unsent);
+            stream.flush(&mut socket.unsent);
         }
     }
 
     /// Sends these very bytes, a frame or not.
     pub(crate) fn send_bytes(&mut self, id: usize, bytes: &[u8]) {
         let socket = &mut self.sockets[id];
-        if let (State::Open, Some(stream)) = (socket.state, &socket.stream) {
+        if let (State::Open, Some(stream)) = (socket.state, &mut socket.stream) {
             socket.unsent.extend_from_slice(bytes);
-            flush(stream, &mut socket.unsent);
+            stream.flush(&mut socket.unsent);
         }
     }
 
@@ -261,7 +267,7 @@ impl Net {
     /// Sends nothing more, without a close frame, and goes on reading until the server ends the connection.
     pub(crate) fn finish(&mut self, id: usize) {
         if let Some(stream) = &self.sockets[id].stream {
-            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.tcp.shutdown(std::net::Shutdown::Write);
         }
     }
 
@@ -274,7 +280,7 @@ impl Net {
     /// Ends the connection with a reset: no port stays behind.
     pub(crate) fn reset(&mut self, id: usize) {
         if let Some(stream) = &self.sockets[id].stream {
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(&stream.tcp).set_linger(Some(Duration::ZERO));
         }
         self.drop_socket(id);
     }
@@ -329,21 +335,5 @@ impl Net {
                 }
             }
         }
-    }
-}
-
-/// Writes what the kernel takes; the rest waits until the socket is writable again. Failures show up in reading.
-fn flush(mut stream: &TcpStream, unsent: &mut Vec<u8>) {
-    while !unsent.is_empty() {
-        match stream.write(unsent) {
-            Ok(sent) => {
-                unsent.drain(..sent);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
-    if unsent.capacity() > KEPT_BYTES_MAX {
-        *unsent = Vec::new();
     }
 }

@@ -208,6 +208,19 @@ story('the commands know that the port speaks TLS', async () => {
   assert.match(missing.stderr, /tls_cert nowhere\.pem/);
 });
 
+story('the load tool measures over wss, and takes no certificate that nobody vouches for unless it is told to', async () => {
+  const app = await server.app({ name: 'load', plan: 'unlimited' });
+  const bench = (scenario, more, env) => server.command(['bench', scenario, '--url', `wss://127.0.0.1:${server.port}`, '--app-id', app.id, '--key', app.key, '--secret', app.secret, '--json', ...more], { env });
+  const fanout = ['-n', '20', '--secs', '1', '--warmup', '0.2'];
+  const known = await bench('fanout', fanout, { SSL_CERT_FILE: first.cert });
+  assert.equal(known.code, 0, known.stdout + known.stderr);
+  const churn = await bench('churn', ['-n', '10', '--secs', '1', '--warmup', '0.2', '--insecure']);
+  assert.equal(churn.code, 0, churn.stdout + churn.stderr);
+  const unknown = await bench('fanout', fanout, { SSL_CERT_FILE: second.cert });
+  assert.equal(unknown.code, 2, unknown.stdout);
+  assert.match(unknown.stderr, /--insecure.*certificate/);
+});
+
 story('a drain tells sockets 4200 over TLS, and the end is said', async (t) => {
   const going = await startServer({ env: { FANFARE_TLS_CERT: first.cert, FANFARE_TLS_KEY: first.key } });
   t.after(() => going.stop());

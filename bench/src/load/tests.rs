@@ -137,7 +137,14 @@ fn results_with(mischief: Mischief, excluding: u32) -> (BTreeMap<String, u64>, u
         }
     });
     let host = address.to_string();
-    let to = Addresses { socket: address, socket_host: host.clone(), http: address, http_host: host };
+    let to = Addresses {
+        socket: address,
+        socket_host: host.clone(),
+        socket_tls: None,
+        http: address,
+        http_host: host,
+        http_tls: None,
+    };
     let mut net = Net::new(&to, vec![App::new("1", "k", "s")], 3).unwrap();
     let group =
         Group { subscribers: 3, channels: 1, publishers: 1, window: 2, excluding, ..Group::default() };

@@ -1,10 +1,10 @@
 //! The receiving side of WebSocket clients: from wake-ups to whole text frames.
 
-use std::io::{self, Read};
+use std::io;
 
 use mio::event::Event;
 
-use super::{Driver, KEPT_BYTES_MAX, Net, State, flush, is_later};
+use super::{Driver, KEPT_BYTES_MAX, Net, State, is_later};
 use crate::{frame, http};
 
 /// Least room that is kept for a read behind what waits.
@@ -17,9 +17,9 @@ impl Net {
         if socket.generation != token >> 32 {
             return;
         }
-        let Some(stream) = &socket.stream else { return };
+        let Some(stream) = &mut socket.stream else { return };
         if socket.state == State::Connecting && (event.is_writable() || event.is_error()) {
-            match stream.take_error() {
+            match stream.tcp.take_error() {
                 Ok(None) if !event.is_error() => {
                     socket.state = if socket.wild { State::Open } else { State::Upgrading };
                 }
@@ -31,8 +31,8 @@ impl Net {
                 Err(_) => return self.ended(driver, id),
             }
         }
-        if event.is_writable() && !socket.unsent.is_empty() {
-            flush(stream, &mut socket.unsent);
+        if event.is_writable() {
+            stream.flush(&mut socket.unsent);
         }
         let ends = event.is_read_closed() || event.is_error();
         // Nothing more will come: what is here is read, and then the end.

@@ -1,15 +1,16 @@
 //! Kept HTTP connections: one request at a time on each, opened again when the server ends one.
 
-use std::io::{self, Read};
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::{Driver, Net, flush, is_later};
+use super::stream::Stream;
+use super::{Driver, Net, is_later};
 use crate::app::App;
 use crate::http;
+use crate::tls::Tls;
 
 /// A token of an HTTP connection.
 pub(super) const HTTP: usize = 1 << 63;
@@ -17,7 +18,7 @@ pub(super) const HTTP: usize = 1 << 63;
 #[derive(Debug)]
 pub(super) struct Http {
     app: usize,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     generation: usize,
     connected: bool,
     busy: bool,
@@ -43,12 +44,13 @@ impl Net {
     }
 
     fn connect_http(&mut self, index: usize) -> io::Result<()> {
-        let mut stream = self.connection(self.http_address, None)?;
+        let mut stream = self.connection(self.to.http, None)?;
+        let tls = self.to.http_tls.as_ref().map(Tls::connection).transpose().map_err(io::Error::other)?;
         let http = &mut self.https[index];
         http.generation = (http.generation + 1) & 0x3FFF_FFFF;
         let token = Token(HTTP | http.generation << 32 | index);
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        http.stream = Some(stream);
+        http.stream = Some(Stream::new(stream, tls));
         (http.connected, http.busy) = (false, false);
         http.unread.clear();
         http.unsent.clear();
@@ -70,9 +72,9 @@ impl Net {
         let http = &mut self.https[index];
         debug_assert!(!http.busy, "one request at a time");
         http.busy = true;
-        write(&self.apps[http.app], &self.http_host, unix, &mut http.unsent);
-        if let (true, Some(stream)) = (http.connected, &http.stream) {
-            flush(stream, &mut http.unsent);
+        write(&self.apps[http.app], &self.to.http_host, unix, &mut http.unsent);
+        if let (true, Some(stream)) = (http.connected, &mut http.stream) {
+            stream.flush(&mut http.unsent);
         }
     }
 
@@ -89,13 +91,13 @@ impl Net {
         }
         let Some(stream) = &mut http.stream else { return Ok(()) };
         if !http.connected {
-            if let Some(error) = stream.take_error()? {
+            if let Some(error) = stream.tcp.take_error()? {
                 return Err(error); // a server that takes no connections has nothing to be measured
             }
             http.connected = event.is_writable();
         }
         if event.is_writable() {
-            flush(stream, &mut http.unsent);
+            stream.flush(&mut http.unsent);
         }
         let mut ended = false;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
