@@ -11,8 +11,67 @@ const SANDBOX_MESSAGES_A_DAY = 200_000;
 const SOCKETS = 40;
 const CHANNELS = 100;
 
-const server = await startServer();
+const STATIC = { id: '4711', key: 'quota-static-key', secret: 'quota-static-secret' };
+
+const server = await startServer({ env: { FANFARE_APP_ID: STATIC.id, FANFARE_APP_KEY: STATIC.key, FANFARE_APP_SECRET: STATIC.secret } });
 after(() => server.stop());
+
+const HEADERS = { remaining: 'x-quota-remaining', limit: 'x-quota-limit', reset: 'x-quota-reset' };
+
+/** What an answer says of the day's messages; `null` where it says nothing. */
+const quotaOf = ({ headers }) => Object.fromEntries(Object.entries(HEADERS).map(([name, header]) => [name, headers.has(header) ? Number(headers.get(header)) : null]));
+
+const read = (app) => server.rest(app, 'GET', `/apps/${app.id}/channels`);
+
+story('each answer tells the messages left of the day: one less for a publish, one for each delivery, one for a read', async (t) => {
+  const app = await server.app({ name: 'left', plan: 'sandbox' });
+  const sockets = [];
+  for (let n = 0; n < 3; n += 1) {
+    const raw = await RawSocket.connect(t, server, app);
+    raw.send({ event: 'pusher:subscribe', data: { channel: 'told' } });
+    sockets.push(raw);
+  }
+  for (const raw of sockets) await until(() => raw.frames.length >= 2, 'the subscription');
+
+  const first = quotaOf(await read(app));
+  assert.equal(first.limit, SANDBOX_MESSAGES_A_DAY);
+  assert.ok(first.remaining > 0 && first.remaining < SANDBOX_MESSAGES_A_DAY, `${first.remaining} left`);
+  assert.equal(first.reset % 86_400, 0, 'midnight in UTC');
+  assert.ok(first.reset > Date.now() / 1_000 - 60 && first.reset <= Date.now() / 1_000 + 86_400);
+
+  let left = first.remaining;
+  const costs = async (messages, what, call) => {
+    const answer = await call();
+    left -= messages;
+    assert.equal(quotaOf(answer).remaining, left, `${what}: ${answer.status} ${answer.text}`);
+    return answer.status;
+  };
+  const post = (path, body) => server.rest(app, 'POST', `/apps/${app.id}/${path}`, { body });
+  const event = (channel) => ({ name: 'e', channel, data: 'x' });
+  assert.equal(await costs(1, 'nobody hears it', () => post('events', event('empty'))), 200);
+  assert.equal(await costs(4, 'three hear it', () => post('events', event('told'))), 200);
+  assert.equal(await costs(4, 'one of two channels is heard', () => post('events', { name: 'e', channels: ['told', 'empty'], data: 'x' })), 200);
+  assert.equal(await costs(9, 'a batch', () => post('batch_events', { batch: [event('told'), event('told'), event('empty')] })), 200);
+  assert.equal(await costs(1, 'a read', () => read(app)), 200);
+  assert.equal(await costs(1, 'ending connections', () => post('users/nobody/terminate_connections', {})), 200);
+  assert.equal(await costs(0, 'a refusal', () => post('events', event('no such: name'))), 400);
+  assert.equal(await costs(0, 'a refused read', () => server.rest(app, 'GET', `/apps/${app.id}/channels/told/users`)), 400);
+});
+
+story('an app without a limit has no quota headers, and who can not sign is told nothing', async () => {
+  const none = { remaining: null, limit: null, reset: null };
+  const unlimited = await server.app({ name: 'unlimited', plan: 'unlimited' });
+  for (const app of [STATIC, unlimited]) {
+    assert.deepEqual(quotaOf(await read(app)), none);
+    const published = await server.rest(app, 'POST', `/apps/${app.id}/events`, { body: { name: 'e', channel: 'c', data: 'x' } });
+    assert.equal(published.status, 200);
+    assert.deepEqual(quotaOf(published), none);
+  }
+  const app = await server.app({ name: 'signed', plan: 'sandbox' });
+  const forged = await server.rest({ ...app, secret: 'wrong' }, 'GET', `/apps/${app.id}/channels`);
+  assert.equal(forged.status, 401);
+  assert.deepEqual(quotaOf(forged), none);
+});
 
 story('the daily message limit refuses publishes with 403, tells when it resets, and outlives a restart', async (t) => {
   const app = await server.app({ name: 'quota', plan: 'sandbox' });
@@ -44,7 +103,13 @@ story('the daily message limit refuses publishes with 403, tells when it resets,
   }
   assert.ok(refused, `nothing was refused after ${published * each} messages`);
   assert.equal(refused.status, 403);
-  assert.match(refused.body, /200[,. ]?000|limit|quota/i);
+  const [, used, resetsMs] = refused.body.match(/^Over quota: (\d+) of 200000 messages of today .* 00:00 UTC \((\d+) ms/) ?? assert.fail(refused.body);
+  assert.ok(Number(used) >= SANDBOX_MESSAGES_A_DAY);
+  assert.equal(Number(resetsMs) % 86_400_000, 0);
+  const raw = await server.rest(app, 'POST', `/apps/${app.id}/events`, { body: { name: 'tick', channel: 'quota-0', data: 'x' } });
+  assert.equal(raw.status, 403);
+  assert.deepEqual(quotaOf(raw), { remaining: 0, limit: SANDBOX_MESSAGES_A_DAY, reset: Number(resetsMs) / 1_000 });
+  assert.equal(quotaOf(await read(app)).remaining, 0, 'reads go on, and nothing is left');
   assert.ok(published * each >= SANDBOX_MESSAGES_A_DAY - each, `refused after only ${published * each} messages`);
   // What was admitted is delivered whole, so the last publish may pass the limit; the next one is not admitted.
   assert.ok(published * each < SANDBOX_MESSAGES_A_DAY + 2 * each, `${published * each} messages were admitted`);

@@ -178,6 +178,15 @@ pub struct Usage {
     pub scope_messages_today: u64,
 }
 
+/// The messages of a UTC day: what the plan allows the meter scope, and what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageQuota {
+    /// The plan's limit.
+    pub limit: u64,
+    /// 0 once it is used up, also when the last call went past it.
+    pub left: u64,
+}
+
 impl App {
     pub(crate) fn new(snapshot: AppSnapshot, meter: AppMeter, scope: Arc<ScopeMeter>, node: &str) -> App {
         App {
@@ -210,6 +219,12 @@ impl App {
 
     pub(crate) fn replace(&self, snapshot: AppSnapshot) {
         self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// How far the meter scope's day is used; `None` means that the plan has no limit.
+    pub fn message_quota(&self) -> Option<MessageQuota> {
+        let limit = self.snapshot.load().limits.messages_per_day_max?;
+        Some(MessageQuota { limit, left: limit.saturating_sub(self.scope.messages_today()) })
     }
 
     /// Today's numbers.

@@ -37,7 +37,7 @@ pub(super) async fn publish(
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let answer = publish_one(&signed).await;
-    answer.map_err(|error| signed.refuse(error, None))
+    Ok(signed.answer(answer))
 }
 
 async fn publish_one(signed: &Signed) -> Result<Response, ApiError> {
@@ -78,7 +78,7 @@ pub(super) async fn publish_deprecated(
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let answer = publish_body(&signed, &channel).await;
-    answer.map_err(|error| signed.refuse(error, None))
+    Ok(signed.answer(answer))
 }
 
 async fn publish_body(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
@@ -104,7 +104,7 @@ pub(super) async fn publish_batch(
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
     let answer = publish_all(&signed).await;
-    answer.map_err(|error| signed.refuse(error, None))
+    Ok(signed.answer(answer))
 }
 
 async fn publish_all(signed: &Signed) -> Result<Response, ApiError> {

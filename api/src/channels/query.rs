@@ -87,21 +87,22 @@ pub(super) async fn channels(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
+    Ok(signed.answer(list_channels(&signed)))
+}
+
+fn list_channels(signed: &Signed) -> Result<Response, ApiError> {
     let prefix = signed.param("filter_by_prefix").unwrap_or_default();
-    let answer = Attributes::parse(&signed.param("info").unwrap_or_default()).and_then(|wanted| {
-        if wanted.users && !prefix.starts_with("presence-") {
-            return Err(ApiError::bad_request(
-                "user_count is only there for presence channels: use filter_by_prefix=presence-",
-            ));
-        }
-        if wanted.cache {
-            return Err(ApiError::bad_request(
-                "cache is not there for the list of channels: ask for one cache channel",
-            ));
-        }
-        Ok(wanted)
-    });
-    let wanted = answer.map_err(|e| signed.refuse(e, None))?;
+    let wanted = Attributes::parse(&signed.param("info").unwrap_or_default())?;
+    if wanted.users && !prefix.starts_with("presence-") {
+        return Err(ApiError::bad_request(
+            "user_count is only there for presence channels: use filter_by_prefix=presence-",
+        ));
+    }
+    if wanted.cache {
+        return Err(ApiError::bad_request(
+            "cache is not there for the list of channels: ask for one cache channel",
+        ));
+    }
     signed.node.charge_read(&signed.app);
     let listed = signed.app.channels.list(&prefix);
     let channels: Map<String, Value> = listed
@@ -118,25 +119,31 @@ pub(super) async fn channel(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    let info = signed.param("info").unwrap_or_default();
-    let answer = parse_name(&channel).and_then(|()| Attributes::parse(&info)).and_then(|wanted| {
-        if wanted.users && !channel.starts_with("presence-") {
-            return Err(ApiError::bad_request(format!(
-                "user_count is only there for presence channels, not for {channel}"
-            )));
-        }
-        if wanted.cache && !ChannelKind::of(&channel).cache {
-            return Err(ApiError::bad_request(format!(
-                "cache is only there for cache channels, not for {channel}"
-            )));
-        }
-        Ok(wanted)
-    });
-    let wanted = answer.map_err(|e| signed.refuse(e, None))?;
+    Ok(signed.answer(one_channel(&signed, &channel)))
+}
+
+fn one_channel(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
+    parse_name(channel)?;
+    let wanted = Attributes::parse(&signed.param("info").unwrap_or_default())?;
+    if wanted.users && !channel.starts_with("presence-") {
+        return Err(ApiError::bad_request(format!(
+            "user_count is only there for presence channels, not for {channel}"
+        )));
+    }
+    if wanted.cache && !ChannelKind::of(channel).cache {
+        return Err(ApiError::bad_request(format!(
+            "cache is only there for cache channels, not for {channel}"
+        )));
+    }
     signed.node.charge_read(&signed.app);
-    let mut out = describe(&signed.app, &channel, wanted);
-    out["occupied"] = signed.app.channels.get(&channel).is_some().into();
-    Ok(json_response(out.to_string()))
+    Ok(occupation(signed, channel, wanted))
+}
+
+/// What was asked for, and whether anybody is there.
+fn occupation(signed: &Signed, channel: &str, wanted: Attributes) -> Response {
+    let mut out = describe(&signed.app, channel, wanted);
+    out["occupied"] = signed.app.channels.get(channel).is_some().into();
+    json_response(out.to_string())
 }
 
 pub(super) async fn users(
@@ -145,16 +152,19 @@ pub(super) async fn users(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    let checked = parse_name(&channel).and_then(|()| match channel.starts_with("presence-") {
-        true => Ok(()),
-        false => Err(ApiError::bad_request(format!(
+    Ok(signed.answer(list_users(&signed, &channel)))
+}
+
+fn list_users(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
+    parse_name(channel)?;
+    if !channel.starts_with("presence-") {
+        return Err(ApiError::bad_request(format!(
             "Users are only there for presence channels, not for {channel}"
-        ))),
-    });
-    checked.map_err(|e| signed.refuse(e, None))?;
+        )));
+    }
     signed.node.charge_read(&signed.app);
     let users: Vec<Value> =
-        signed.app.channels.user_ids(&channel).iter().map(|id| json!({ "id": &**id })).collect();
+        signed.app.channels.user_ids(channel).iter().map(|id| json!({ "id": &**id })).collect();
     Ok(json_response(json!({ "users": users }).to_string()))
 }
 
@@ -165,12 +175,14 @@ pub(super) async fn stats(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    parse_name(&channel).map_err(|e| signed.refuse(e, None))?;
+    Ok(signed.answer(stats_of(&signed, &channel)))
+}
+
+fn stats_of(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
+    parse_name(channel)?;
     signed.node.charge_read(&signed.app);
     let wanted = Attributes { users: true, connections: true, ..Attributes::default() };
-    let mut out = describe(&signed.app, &channel, wanted);
-    out["occupied"] = signed.app.channels.get(&channel).is_some().into();
-    Ok(json_response(out.to_string()))
+    Ok(occupation(signed, channel, wanted))
 }
 
 /// Open connections of the app. Pusher has no such path; Laravel Pulse asks Reverb for it.
@@ -180,6 +192,10 @@ pub(super) async fn connections(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
+    Ok(signed.answer(count_connections(&signed)))
+}
+
+fn count_connections(signed: &Signed) -> Result<Response, ApiError> {
     signed.node.charge_read(&signed.app);
     Ok(json_response(json!({ "connections": signed.app.usage().connections }).to_string()))
 }

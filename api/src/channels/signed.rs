@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use protocol::limits::{QUERY_PARAMETERS_MAX, REQUEST_AGE_SECONDS_MAX, REST_BODY_BYTES_MAX};
 use protocol::query::{Plus, decode, parse};
@@ -29,6 +30,13 @@ use super::error::ApiError;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the dashboard's own event creator calls itself.
 const DASHBOARD_LIBRARY: &str = "fanfare-dashboard";
+
+/// Messages that the meter scope may still use today, after this call. Never negative.
+const QUOTA_REMAINING: HeaderName = HeaderName::from_static("x-quota-remaining");
+/// Messages that the plan allows in a UTC day.
+const QUOTA_LIMIT: HeaderName = HeaderName::from_static("x-quota-limit");
+/// The next 00:00 UTC in Unix seconds, when the count starts again.
+const QUOTA_RESET: HeaderName = HeaderName::from_static("x-quota-reset");
 
 /// A request whose signature was checked.
 #[derive(Debug)]
@@ -267,6 +275,19 @@ impl Signed {
     fn source(&self) -> Source {
         let ours = self.sdk.as_deref().is_some_and(|s| s.starts_with(DASHBOARD_LIBRARY));
         if ours { Source::Dashboard } else { Source::Api }
+    }
+
+    /// The answer to a signed request. With a limit a day it says what is left of it; whoever could not sign is not told, for
+    /// an app's id is no secret.
+    pub(super) fn answer(&self, answer: Result<Response, ApiError>) -> Response {
+        let mut response = answer.unwrap_or_else(|error| self.refuse(error, None).into_response());
+        if let Some(quota) = self.app.message_quota() {
+            let headers = response.headers_mut();
+            headers.insert(QUOTA_REMAINING, HeaderValue::from(quota.left));
+            headers.insert(QUOTA_LIMIT, HeaderValue::from(quota.limit));
+            headers.insert(QUOTA_RESET, HeaderValue::from(realtime::resets_ms() / 1_000));
+        }
+        response
     }
 
     /// Puts a refusal into the console and gives it back.

@@ -14,7 +14,8 @@ pub(super) async fn terminate(
     At((app_id, user_id)): At<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    end(Signed::read(node, Whose::Id(&app_id), request).await?, &user_id)
+    let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
+    Ok(signed.answer(end(&signed, &user_id)))
 }
 
 /// The path that the Python SDK uses, without the app.
@@ -23,11 +24,12 @@ pub(super) async fn terminate_by_key(
     At(user_id): At<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    end(Signed::read(node, Whose::Key, request).await?, &user_id)
+    let signed = Signed::read(node, Whose::Key, request).await?;
+    Ok(signed.answer(end(&signed, &user_id)))
 }
 
 /// A user who isn't there is no error. The body says nothing.
-fn end(signed: Signed, user_id: &str) -> Result<Response, ApiError> {
+fn end(signed: &Signed, user_id: &str) -> Result<Response, ApiError> {
     signed.node.charge_read(&signed.app);
     signed.node.terminate_user(&signed.app, user_id);
     Ok(json_response("{}"))
