@@ -12,9 +12,11 @@ FANFARE=${FANFARE:-target/release/fanfare}
 B=${B:?command that starts server B}
 data=$(mktemp -d)
 trap 'rm -rf "$data"' EXIT
-A=${A:-FANFARE_WORKERS=1 FANFARE_LOG=error FANFARE_APP_ID=1001 FANFARE_APP_KEY=app-key FANFARE_APP_SECRET=app-secret FANFARE_DATA_DIR=$data FANFARE_LISTEN=127.0.0.1:6001 exec $FANFARE serve}
+A=${A:-FANFARE_WORKERS=1 FANFARE_LOG=error FANFARE_DRAIN_SECONDS=0 FANFARE_APP_ID=1001 FANFARE_APP_KEY=app-key FANFARE_APP_SECRET=app-secret FANFARE_DATA_DIR=$data FANFARE_LISTEN=127.0.0.1:6001 exec $FANFARE serve}
 commit=$(git rev-parse --short=8 HEAD)
 wanted=" $* "
+files=${NAMES:-fanfare,other}
+files=${files/,/-}
 
 # NAME SCENARIO ARGUMENTS…
 measure() {
@@ -24,7 +26,7 @@ measure() {
     echo "-- $name" >&2
     "$FANFARE" bench compare --a "$A" --b "$B" --names "${NAMES:-fanfare,other}" --pin --rounds "${ROUNDS:-3}" --scenario "$scenario" \
         --url "${URL_A:-ws://127.0.0.1:6001}" --url-b "${URL_B:-ws://127.0.0.1:6002}" --app-id 1001 --app-id-b "${ID_B:-app-id}" \
-        --key app-key --secret app-secret --commit "$commit" --json -- "$@" > "$out/$(date -u +%F)-$name.jsonl" || echo "   $name: see its faults" >&2
+        --key app-key --secret app-secret --commit "$commit" --json -- "$@" > "$out/$(date -u +%F)-$name-$files.jsonl" || echo "   $name: see its faults" >&2
 }
 
 mkdir -p "$out"

@@ -47,7 +47,7 @@ story('the limit that stops first is named in the last line, with the line that 
   assert.match(stdout, /^To hold 10,000 sockets:\n {2}open files\n {4}ulimit -n 10100 /m);
   assert.match(stdout, /LimitNOFILE=10100|--ulimit nofile=10100:10100/);
   assert.match(stdout, /one local port for all its clients[\s\S]*one source address has [\d,]+ connections to one server address and port/);
-  assert.match(stdout, /Assumed: a socket takes 6\.5 KiB/);
+  assert.match(stdout, /Assumed: a socket takes 5\.5 KiB/);
 });
 
 story('--for ends with 1 when a limit is below, and each such line says what to change', async () => {

@@ -41,8 +41,20 @@ pub async fn open_db(config: &Config) -> anyhow::Result<Db> {
     Ok(db)
 }
 
+/// Takes as many descriptors as the system allows: most start programs with 1,024, and each socket is one.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files can't be raised: `fanfare doctor` says what it stops at");
+    }
+}
+
 /// Starts everything short of accepting connections.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
+    raise_open_files();
     let db = open_db(config).await?;
     operator::first_owner_from_settings(&db, config).await?;
     let system = tenancy::instance::system_app(&db).await?;
@@ -171,5 +183,18 @@ pub async fn signalled() {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    #[test]
+    fn a_server_started_with_few_open_files_takes_all_that_it_may_have() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 200, hard).unwrap();
+        super::raise_open_files();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
     }
 }

@@ -215,3 +215,13 @@ impl Conn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_keeps_a_small_slot() {
+        assert!(size_of::<Conn>() <= 216, "docs/ARCHITECTURE.md names it: {} bytes", size_of::<Conn>());
+    }
+}

@@ -1,14 +1,13 @@
 //! What a socket and the server beside its sockets take: the figures that the doctor reckons with, in one place. Descriptors,
-//! threads at rest and TCP pages were read from a server with SQLite and two cores on Linux 6.18. The figures of memory are
-//! provisional, meant to be rather too high, until each has been measured for itself; correct them here.
+//! threads at rest and TCP pages were read from a server with SQLite and two cores on Linux 6.18. How memory was measured:
+//! docs/PERFORMANCE.md; the figures here are rounded up.
 
-/// Memory of the process for an open socket, without TLS. With 16,000 idle sockets, all on one channel, 0.3 to 1.4 KiB were
-/// seen in a development build; the rest is room for channels of their own and for what they are told.
-pub(crate) const PROCESS_BYTES_PER_SOCKET: u64 = 2_560;
+/// Memory of the process for an open socket, without TLS: 1.48 KB measured with a channel of its own, 0.63 KB on shared ones.
+pub(crate) const PROCESS_BYTES_PER_SOCKET: u64 = 1_536;
 /// The same for a socket whose TLS ends in the process: 3.8 KiB more were seen with 8,000 idle sockets (docs/decisions/0007-tls.md).
 /// Behind a proxy that ends it, the figure above counts.
 pub(crate) const PROCESS_BYTES_PER_TLS_SOCKET: u64 = PROCESS_BYTES_PER_SOCKET + 4 * 1_024;
-/// Memory of the kernel for an open socket whose buffers are empty: socket, file and epoll entry. Not measured yet.
+/// Memory of the kernel for an open socket whose buffers are empty (socket, file and epoll entry): 3.5 KB measured.
 pub(crate) const KERNEL_BYTES_PER_SOCKET: u64 = 4 * 1_024;
 /// Memory of the process without sockets: 23 MiB at rest; the rest is for storage's cache, the console and webhooks.
 pub(crate) const PROCESS_BYTES_BESIDE: u64 = 64 * 1_024 * 1_024;

@@ -186,7 +186,7 @@ mod tests {
             (Which::NrOpen, "sysctl -w fs.nr_open=1048576"),
             (Which::FileMax, "sysctl -w fs.file-max=1001100"),
             (Which::EpollWatches, "sysctl -w fs.epoll.max_user_watches=1000100"),
-            (Which::Memory, "6.3 GiB of memory"),
+            (Which::Memory, "5.3 GiB of memory"),
             (Which::TcpMemory, "sysctl -w net.ipv4.tcp_mem=\"500050 666732 1000100\""),
             (Which::Conntrack, "sysctl -w net.netfilter.nf_conntrack_max=1000500"),
             (Which::AcceptQueue, "sysctl -w net.core.somaxconn=4096"),
@@ -214,7 +214,7 @@ mod tests {
     fn what_a_line_sets_holds_what_was_wanted() {
         let wanted = 123_457;
         let mut of = debian();
-        of.process.open_files = Some((Cap::At(wanted + DESCRIPTORS_BESIDE), Cap::Unlimited));
+        of.process.open_files = Some((Cap::At(1_024), Cap::At(wanted + DESCRIPTORS_BESIDE)));
         assert_eq!(lift(&of, Which::OpenFiles, wanted, Terms::default()), [""; 0]);
         assert!(!lift(&of, Which::OpenFiles, wanted + 1, Terms::default()).is_empty());
         of.group = Ok(Group { memory: Some(("memory.max", 64 * MIB, 10 * MIB, "/g".into())), tasks: None });

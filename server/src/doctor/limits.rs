@@ -129,8 +129,14 @@ pub(crate) fn limits(of: &Readings, terms: Terms) -> Vec<Limit> {
     };
     add(
         Which::OpenFiles,
-        of.process.open_files.map(|(soft, hard)| {
-            (plain(soft), sockets(soft, beside), format!("ulimit -n{who}; hard limit {}", plain(hard)))
+        of.process.open_files.map(|(soft, hard)| match of.process.pid {
+            Some(_) => {
+                (plain(soft), sockets(soft, beside), format!("ulimit -n{who}; hard limit {}", plain(hard)))
+            }
+            // A server takes all of what it may have when it starts.
+            None => {
+                (plain(hard), sockets(hard, beside), format!("ulimit -Hn{who}; a server takes all of it"))
+            }
         }),
     );
     add(

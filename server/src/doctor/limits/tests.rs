@@ -10,7 +10,7 @@ pub(crate) fn debian() -> Readings {
             pid: None,
             command: String::new(),
             place: Place::Shell,
-            open_files: Some((Cap::At(20_000), Cap::At(524_288))),
+            open_files: Some((Cap::At(1_024), Cap::At(20_000))),
             descriptors: None,
             other_network: false,
         },
@@ -47,15 +47,15 @@ fn the_limit_that_stops_first_is_named_with_its_number() {
 #[test]
 fn memory_counts_what_is_left_and_what_open_sockets_hold_already() {
     let mut of = debian();
-    let plain = ((3u64 << 30) - PROCESS_BYTES_BESIDE) / 6_656;
+    let plain = ((3u64 << 30) - PROCESS_BYTES_BESIDE) / 5_632;
     assert_eq!(holds(&of, Terms::default(), Which::Memory), Holds::Sockets(plain));
     let tls = Terms { tls: true, ..Terms::default() };
-    assert_eq!(holds(&of, tls, Which::Memory), Holds::Sockets(((3 << 30) - PROCESS_BYTES_BESIDE) / 10_752));
+    assert_eq!(holds(&of, tls, Which::Memory), Holds::Sockets(((3 << 30) - PROCESS_BYTES_BESIDE) / 9_728));
     of.process.pid = Some(7);
     of.process.descriptors = Some((5_020, 5_000));
-    assert_eq!(holds(&of, Terms::default(), Which::Memory), Holds::Sockets(5_000 + (3 << 30) / 6_656));
+    assert_eq!(holds(&of, Terms::default(), Which::Memory), Holds::Sockets(5_000 + (3 << 30) / 5_632));
     of.group = Ok(Group { memory: Some(("memory.max", 1 << 30, 1 << 29, "/g".into())), tasks: None });
-    assert_eq!(holds(&of, Terms::default(), Which::GroupMemory), Holds::Sockets(5_000 + (1 << 29) / 6_656));
+    assert_eq!(holds(&of, Terms::default(), Which::GroupMemory), Holds::Sockets(5_000 + (1 << 29) / 5_632));
 }
 
 #[test]
