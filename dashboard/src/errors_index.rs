@@ -427,6 +427,19 @@ pub(crate) static ENTRIES: &[Entry] = &[
         }),
     },
     Entry {
+        code: "429",
+        place: Place::Http,
+        title: "Too many calls in a second",
+        meaning: "The app published more events, or asked more often, than its plan allows in one second. The answer says the rate and the limit. Nothing of the call was done; of a batch no event was published.",
+        next: "The server library raises an error. The answer carries `Retry-After: 1`; queued jobs, such as Laravel's broadcasts, are tried again by their queue.",
+        fixes: &[
+            "Look for a loop that publishes. The debug console shows who calls, under API error.",
+            "An event for several channels counts once if one call names them all, up to 100. Each event of a batch counts.",
+            "Spread bursts over time, or take a larger plan.",
+        ],
+        example: None,
+    },
+    Entry {
         code: "503",
         place: Place::Http,
         title: "Overloaded or away",

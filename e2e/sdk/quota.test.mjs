@@ -73,6 +73,35 @@ story('an app without a limit has no quota headers, and who can not sign is told
   assert.deepEqual(quotaOf(forged), none);
 });
 
+story('more events in a second than the plan allows are refused with 429, batches whole, and the next second goes on', async (t) => {
+  const app = await server.app({ name: 'rate', plan: 'sandbox' });
+  const raw = await RawSocket.connect(t, server, app);
+  raw.send({ event: 'pusher:subscribe', data: { channel: 'heard' } });
+  await until(() => raw.frames.length >= 2, 'the subscription');
+  const before = raw.frames.length;
+  const batch = Array(10).fill({ name: 'e', channel: 'heard', data: 'x' });
+  const call = () => server.rest(app, 'POST', `/apps/${app.id}/batch_events`, { body: { batch } });
+  let accepted = 0;
+  const refused = [];
+  for (const started = Date.now(); refused.length === 0 && Date.now() - started < 30_000; ) {
+    for (const answer of await Promise.all(Array.from({ length: 200 }, call))) {
+      assert.ok([200, 429].includes(answer.status), answer.text);
+      if (answer.status === 200) accepted += 1;
+      else refused.push(answer);
+    }
+  }
+  assert.ok(refused.length > 0, `${accepted} batches were accepted and none refused`);
+  for (const answer of refused) {
+    assert.equal(answer.headers.get('retry-after'), '1');
+    assert.match(answer.text, /^Over rate: \d+ events came in this second and 10 more with this call, at most 1000 a second are taken/);
+    assert.ok(quotaOf(answer).remaining > 0);
+  }
+  assert.ok(accepted >= 100, `${accepted} batches accepted`);
+  await until(async () => (await call()).status === 200 && ++accepted, 'the next second');
+  await until(() => raw.frames.length - before >= 10 * accepted, () => `${raw.frames.length - before} of ${10 * accepted} events`);
+  assert.equal(raw.frames.length - before, 10 * accepted, 'nothing of a refused batch is delivered');
+});
+
 story('the daily message limit refuses publishes with 403, tells when it resets, and outlives a restart', async (t) => {
   const app = await server.app({ name: 'quota', plan: 'sandbox' });
   const names = [...Array(CHANNELS).keys()].map((n) => `quota-${n}`);

@@ -10,6 +10,7 @@ use crate::cache::{Cache, Cached};
 use crate::console::Console;
 use crate::hub::Channels;
 use crate::meter::{AppMeter, ScopeMeter};
+use crate::rate::Rates;
 use crate::users::Users;
 use crate::webhooks::Endpoint;
 use crate::webhooks::backlog::AppBacklog;
@@ -56,6 +57,10 @@ pub struct Limits {
     pub messages_per_day_max: Option<u64>,
     /// Client events per second and connection.
     pub client_events_per_second_max: Option<u32>,
+    /// Events that the HTTP API publishes in a second, on each node. At least as many as a batch may have.
+    pub publishes_per_second_max: Option<u32>,
+    /// Other calls of the HTTP API in a second, on each node.
+    pub reads_per_second_max: Option<u32>,
     /// Distinct users of one presence channel.
     pub presence_members_max: u32,
 }
@@ -162,6 +167,7 @@ pub struct App {
     pub(crate) users: Users,
     pub(crate) backlog: AppBacklog,
     pub(crate) meter: AppMeter,
+    pub(crate) rates: Rates,
     pub(crate) scope: Arc<ScopeMeter>,
 }
 
@@ -198,6 +204,7 @@ impl App {
             users: Users::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             meter,
+            rates: Rates::new(),
             scope,
         }
     }
@@ -210,6 +217,11 @@ impl App {
     /// What is decided by right now.
     pub fn snapshot(&self) -> Arc<AppSnapshot> {
         self.snapshot.load_full()
+    }
+
+    /// The same for one look, without sharing it.
+    pub(crate) fn loaded(&self) -> arc_swap::Guard<Arc<AppSnapshot>> {
+        self.snapshot.load()
     }
 
     /// What a cache channel holds right now.
@@ -263,6 +275,8 @@ pub(crate) mod tests {
                 app_connections_max: None,
                 messages_per_day_max: None,
                 client_events_per_second_max: Some(10),
+                publishes_per_second_max: None,
+                reads_per_second_max: None,
                 presence_members_max: 100,
             },
             meter_scope: "account:a".into(),

@@ -22,6 +22,7 @@ pub mod measured;
 mod meter;
 pub mod node;
 pub mod publish;
+pub mod rate;
 mod shard;
 mod subscribe;
 #[cfg(test)]

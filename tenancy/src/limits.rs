@@ -14,6 +14,10 @@ pub struct Limits {
     pub connections_max: Option<u64>,
     /// Messages in one UTC day.
     pub messages_per_day_max: Option<u64>,
+    /// Events that the HTTP API publishes in a second, per app and node.
+    pub publishes_per_second_max: Option<u32>,
+    /// Other calls of the HTTP API in a second, per app and node.
+    pub reads_per_second_max: Option<u32>,
     /// Members of one presence channel.
     pub presence_members_max: u32,
 }
@@ -24,6 +28,8 @@ impl Limits {
         Limits {
             connections_max: plan.connections_max(),
             messages_per_day_max: plan.messages_per_day_max(),
+            publishes_per_second_max: plan.publishes_per_second_max(),
+            reads_per_second_max: plan.reads_per_second_max(),
             presence_members_max: match plan {
                 Plan::Unlimited => PRESENCE_MEMBERS_MAX_UNLIMITED,
                 Plan::Sandbox

@@ -101,6 +101,31 @@ impl Plan {
             Plan::Unlimited => None,
         }
     }
+
+    /// Events that the HTTP API publishes in a second, per app and node; `None` means no limit.
+    ///
+    /// Pusher documents no rate for its HTTP API (the reference page of the API names a size and the quota of the day alone).
+    /// So these are far above steady use: at the rate of the sandbox plan its day is used up in 200 s. They are there so that
+    /// a loop gone wild in one app does not take the node from the others.
+    pub fn publishes_per_second_max(self) -> Option<u32> {
+        match self {
+            Plan::Sandbox => Some(1_000),
+            Plan::Startup => Some(2_000),
+            Plan::Pro => Some(4_000),
+            Plan::Business => Some(6_000),
+            Plan::Premium => Some(8_000),
+            Plan::Growth => Some(10_000),
+            Plan::Plus => Some(15_000),
+            Plan::GrowthPlus => Some(20_000),
+            Plan::Unlimited => None,
+        }
+    }
+
+    /// Other calls of the HTTP API in a second, per app and node; `None` means no limit. Half of the publishes, because
+    /// listing channels costs more than an event.
+    pub fn reads_per_second_max(self) -> Option<u32> {
+        self.publishes_per_second_max().map(|publishes| publishes / 2)
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +147,9 @@ mod tests {
         for pair in Plan::ALL.windows(2) {
             assert!(limit(pair[0].connections_max()) < limit(pair[1].connections_max()));
             assert!(limit(pair[0].messages_per_day_max()) < limit(pair[1].messages_per_day_max()));
+            let rate = |max: Option<u32>| max.unwrap_or(u32::MAX);
+            assert!(rate(pair[0].publishes_per_second_max()) < rate(pair[1].publishes_per_second_max()));
+            assert!(rate(pair[0].reads_per_second_max()) < rate(pair[1].reads_per_second_max()));
         }
     }
 }

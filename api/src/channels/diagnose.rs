@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use protocol::signature::{body_md5, string_to_sign, verify};
 use realtime::app::AppSnapshot;
 use realtime::console::Hint;
+use realtime::rate::Call;
 
 /// Parameters up to which the doctor leaves one out after the other: each try is another signature.
 const TRIED_PARAMETERS_MAX: usize = 32;
@@ -52,6 +53,21 @@ pub(super) fn clock_skew(skew: i64) -> Hint {
 /// The signature is right, the body is another one.
 pub(super) fn body_changed() -> Hint {
     mismatch("The signature is right, but body_md5 does not match the body we received: is a proxy rewriting the body?".into())
+}
+
+/// More calls in a second than the plan allows.
+pub(super) fn over_rate(call: Call, limit: u32) -> Hint {
+    let (title, text) = match call {
+        Call::Publish => (
+            format!("The app published more than {limit} events in a second."),
+            "Is a loop publishing? An event for several channels counts once if one call names up to 100 of them; each event of a batch counts. Spread bursts over time, or take a larger plan.",
+        ),
+        Call::Read => (
+            format!("The app asked the HTTP API more than {limit} times in a second."),
+            "Keep answers for a while instead of asking again, or let webhooks tell what is occupied. A larger plan allows more.",
+        ),
+    };
+    Hint { id: "over_rate", title, text: text.into() }
 }
 
 /// Tries what people get wrong, and names what would have matched.

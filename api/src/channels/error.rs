@@ -5,18 +5,24 @@ use http::{StatusCode, header};
 use protocol::limits::{
     BATCH_EVENTS_MAX, CHANNELS_PER_PUBLISH_MAX, EVENT_DATA_BYTES_MAX, REST_BODY_BYTES_MAX,
 };
+use realtime::console::Hint;
 use realtime::publish::PublishError;
+use realtime::rate::{Call, OverRate};
+
+use super::diagnose;
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
+    /// For the console.
+    pub(crate) hint: Option<Box<Hint>>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> ApiError {
-        ApiError { status, text: text.into() }
+        ApiError { status, text: text.into(), hint: None }
     }
 
     pub(crate) fn bad_request(text: impl Into<String>) -> ApiError {
@@ -85,10 +91,25 @@ impl From<PublishError> for ApiError {
     }
 }
 
+impl From<OverRate> for ApiError {
+    fn from(over: OverRate) -> ApiError {
+        let OverRate { call, taken, asked, limit } = over;
+        let what = match call {
+            Call::Publish => "events",
+            Call::Read => "calls that publish nothing",
+        };
+        let text = format!(
+            "Over rate: {taken} {what} came in this second and {asked} more with this call, at most {limit} a second are taken; try again in a second"
+        );
+        let hint = Some(Box::new(diagnose::over_rate(call, limit)));
+        ApiError { hint, ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, text) }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.text + "\n").into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("1"));
         }
         response

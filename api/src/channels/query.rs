@@ -103,7 +103,7 @@ fn list_channels(signed: &Signed) -> Result<Response, ApiError> {
             "cache is not there for the list of channels: ask for one cache channel",
         ));
     }
-    signed.node.charge_read(&signed.app);
+    signed.admit_read()?;
     let listed = signed.app.channels.list(&prefix);
     let channels: Map<String, Value> = listed
         .iter()
@@ -135,7 +135,7 @@ fn one_channel(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
             "cache is only there for cache channels, not for {channel}"
         )));
     }
-    signed.node.charge_read(&signed.app);
+    signed.admit_read()?;
     Ok(occupation(signed, channel, wanted))
 }
 
@@ -162,7 +162,7 @@ fn list_users(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
             "Users are only there for presence channels, not for {channel}"
         )));
     }
-    signed.node.charge_read(&signed.app);
+    signed.admit_read()?;
     let users: Vec<Value> =
         signed.app.channels.user_ids(channel).iter().map(|id| json!({ "id": &**id })).collect();
     Ok(json_response(json!({ "users": users }).to_string()))
@@ -180,7 +180,7 @@ pub(super) async fn stats(
 
 fn stats_of(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
     parse_name(channel)?;
-    signed.node.charge_read(&signed.app);
+    signed.admit_read()?;
     let wanted = Attributes { users: true, connections: true, ..Attributes::default() };
     Ok(occupation(signed, channel, wanted))
 }
@@ -196,6 +196,6 @@ pub(super) async fn connections(
 }
 
 fn count_connections(signed: &Signed) -> Result<Response, ApiError> {
-    signed.node.charge_read(&signed.app);
+    signed.admit_read()?;
     Ok(json_response(json!({ "connections": signed.app.usage().connections }).to_string()))
 }

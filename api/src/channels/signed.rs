@@ -20,7 +20,8 @@ use protocol::signature::{ARRAY, body_md5, string_to_sign, verify};
 use realtime::Node;
 use realtime::app::App;
 use realtime::console::{Hint, Kind, Row, Source, mask_ip};
-use realtime::publish::Origin;
+use realtime::publish::{Admitted, Origin};
+use realtime::rate::Call;
 use realtime::ws::{OverTls, PeerAddr};
 
 use super::diagnose;
@@ -267,6 +268,19 @@ impl Signed {
         pairs.into_iter().filter(|(key, _)| named(key)).map(|(_, value)| value.into_owned()).collect()
     }
 
+    /// Takes a call that publishes nothing out of the app's second, and counts its message.
+    pub(super) fn admit_read(&self) -> Result<(), ApiError> {
+        self.app.take_calls(Call::Read, 1)?;
+        self.node.charge_read(&self.app);
+        Ok(())
+    }
+
+    /// Takes `events` out of the app's second, all or none, if the app may publish now.
+    pub(super) async fn admit(&self, events: usize) -> Result<Admitted, ApiError> {
+        self.app.take_calls(Call::Publish, u32::try_from(events).unwrap_or(u32::MAX))?;
+        Ok(self.node.admit(&self.app).await?)
+    }
+
     /// For the console: who this is.
     pub(super) fn origin(&self) -> Origin<'_> {
         Origin { source: self.source(), sdk: self.sdk.as_deref(), ip: self.ip, key: Some(&self.key) }
@@ -280,7 +294,10 @@ impl Signed {
     /// The answer to a signed request. With a limit a day it says what is left of it; whoever could not sign is not told, for
     /// an app's id is no secret.
     pub(super) fn answer(&self, answer: Result<Response, ApiError>) -> Response {
-        let mut response = answer.unwrap_or_else(|error| self.refuse(error, None).into_response());
+        let mut response = answer.unwrap_or_else(|mut error| {
+            let hint = error.hint.take().map(|hint| *hint);
+            self.refuse(error, hint).into_response()
+        });
         if let Some(quota) = self.app.message_quota() {
             let headers = response.headers_mut();
             headers.insert(QUOTA_REMAINING, HeaderValue::from(quota.left));

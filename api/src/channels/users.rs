@@ -30,7 +30,7 @@ pub(super) async fn terminate_by_key(
 
 /// A user who isn't there is no error. The body says nothing.
 fn end(signed: &Signed, user_id: &str) -> Result<Response, ApiError> {
-    signed.node.charge_read(&signed.app);
+    signed.admit_read()?;
     signed.node.terminate_user(&signed.app, user_id);
     Ok(json_response("{}"))
 }

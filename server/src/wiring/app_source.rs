@@ -34,6 +34,8 @@ const NO_LIMITS: Limits = Limits {
     app_connections_max: None,
     messages_per_day_max: None,
     client_events_per_second_max: None,
+    publishes_per_second_max: None,
+    reads_per_second_max: None,
     presence_members_max: tenancy::limits::PRESENCE_MEMBERS_MAX_UNLIMITED,
 };
 
@@ -133,6 +135,8 @@ impl Source {
                 app_connections_max: app.connections_max,
                 messages_per_day_max: limits.messages_per_day_max,
                 client_events_per_second_max: Some(CLIENT_EVENTS_PER_SECOND_MAX),
+                publishes_per_second_max: limits.publishes_per_second_max,
+                reads_per_second_max: limits.reads_per_second_max,
                 presence_members_max: limits.presence_members_max,
             },
             meter_scope: Arc::from(scope),
