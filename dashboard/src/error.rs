@@ -24,6 +24,8 @@ pub enum PageError {
     AppNotFound,
     /// No such webhook endpoint or delivery of this app.
     WebhookNotFound,
+    /// The person has no such session.
+    SessionNotFound,
     /// No such error code to explain.
     CodeNotFound,
     /// Nobody is signed in; `next` is where to go afterwards.
@@ -68,6 +70,12 @@ impl PageError {
                 "not_found",
                 "Webhook not found",
                 "This app has no such endpoint or delivery. It may have been deleted; deliveries are kept for 7 days.",
+            ),
+            PageError::SessionNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Session not found",
+                "You have no such session. It may have ended already.",
             ),
             PageError::CodeNotFound => (
                 StatusCode::NOT_FOUND,
@@ -156,6 +164,7 @@ impl IntoResponse for PageError {
             _ => {
                 let onward = match &self {
                     PageError::AppNotFound => ("/dash", "All apps"),
+                    PageError::SessionNotFound => ("/dash/account", "Your account"),
                     PageError::CodeNotFound => ("/e/", "All error codes"),
                     _ => ("/dash", "Go to the dashboard"),
                 };

@@ -4,6 +4,7 @@
 //! numbers only through [`Live`]; they never touch the data plane.
 
 pub mod assets;
+mod browser_name;
 pub mod client;
 mod console_auth;
 pub mod csrf;
@@ -46,6 +47,7 @@ pub fn router(dashboard: Dashboard) -> Router {
     let signed_in = Router::new()
         .merge(pages::logout::routes())
         .merge(pages::home::routes())
+        .merge(pages::account::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())

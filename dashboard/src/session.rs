@@ -2,13 +2,15 @@
 //!
 //! The database holds only a hash of the cookie's value; time-outs are `tenancy::session`'s business.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tenancy::account::Account;
+use tenancy::session::Client;
 use tenancy::user::{User, UserId};
 
 use crate::client::RequestOrigin;
@@ -29,6 +31,7 @@ struct Inner {
     user: User,
     account: Account,
     csrf: String,
+    session_id: String,
 }
 
 impl std::fmt::Debug for CurrentUser {
@@ -53,6 +56,11 @@ impl CurrentUser {
         &self.0.csrf
     }
 
+    /// Names their session among all; opens nothing.
+    pub fn session_id(&self) -> &str {
+        &self.0.session_id
+    }
+
     /// Like the extractor, but a missing session isn't an error.
     pub async fn find(parts: &mut Parts, dashboard: &Dashboard) -> Result<Option<CurrentUser>, PageError> {
         if let Some(known) = parts.extensions.get::<CurrentUser>() {
@@ -61,7 +69,8 @@ impl CurrentUser {
         let Some(token) = session_token(&parts.headers) else { return Ok(None) };
         let Some(session) = tenancy::session::find(dashboard.db(), token).await? else { return Ok(None) };
         let csrf = csrf::session_token(token);
-        let current = CurrentUser(Arc::new(Inner { user: session.user, account: session.account, csrf }));
+        let inner = Inner { user: session.user, account: session.account, csrf, session_id: session.id_hash };
+        let current = CurrentUser(Arc::new(inner));
         parts.extensions.insert(current.clone());
         Ok(Some(current))
     }
@@ -111,6 +120,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 pub(crate) async fn sign_in(
     dashboard: &Dashboard,
     user: &UserId,
+    ip: IpAddr,
     old: &HeaderMap,
     origin: &RequestOrigin,
     headers: &mut HeaderMap,
@@ -118,7 +128,9 @@ pub(crate) async fn sign_in(
     if let Some(old) = session_token(old) {
         tenancy::session::end(dashboard.db(), old).await?;
     }
-    let new = tenancy::session::start(dashboard.db(), user).await?;
+    let user_agent = old.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let client = Client::new(ip, user_agent);
+    let new = tenancy::session::start(dashboard.db(), user, &client).await?;
     set_cookie(headers, SESSION_COOKIE, &new.token, COOKIE_SECONDS, origin.https);
     Ok(())
 }

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { backEnd, client, collecting, signedIn, subscribed } from '../sdk/clients.mjs';
 import { sleep, startServer, until } from '../sdk/harness.mjs';
-import { EXECUTABLE, QUIET, newApp, signUp, status } from './chromium.mjs';
+import { EXECUTABLE, PASSWORD, QUIET, newApp, signIn, signUp, status } from './chromium.mjs';
 
 const folder = process.argv[2];
 if (!folder) throw new Error('usage: screenshots.mjs FOLDER');
@@ -14,6 +14,7 @@ mkdirSync(folder, { recursive: true });
 
 const WIDE = { width: 1440, height: 900 };
 const NARROW = { width: 360, height: 740 };
+const PHONE = 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Mobile/15E148 Safari/604.1';
 /** So that the times in the pictures look like a morning in a shop and not like a burst. */
 const BETWEEN_STEPS_MS = 140;
 const server = await startServer({ env: { FANFARE_CLUSTER: 'eu', FANFARE_WEBHOOK_ALLOW: '127.0.0.0/8' } });
@@ -86,6 +87,9 @@ try {
     return null;
   }, 'a second attempt', 30_000);
   const state = await first.storageState();
+  // The other browser in the list of sessions.
+  const phone = await browser.newContext({ userAgent: PHONE });
+  await signIn(await phone.newPage(), server, { email: 'ana@example.test', password: PASSWORD });
 
   const shot = async (context, name, target, prepare) => {
     const view = await context.newPage();
@@ -109,6 +113,7 @@ try {
     const owner = await browser.newContext({ viewport: WIDE, colorScheme, reducedMotion: 'reduce', storageState: state });
     await shot(owner, `home-${colorScheme}`, '/dash');
     await shot(owner, `new-app-${colorScheme}`, '/dash/apps/new');
+    await shot(owner, `account-${colorScheme}`, '/dash/account');
     await shot(guest, `errors-${colorScheme}`, '/e/');
     await shot(guest, `error-4001-${colorScheme}`, '/e/4001');
     for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings'], ['webhooks', '/webhooks'], ['webhook-new', '/webhooks/new'], ['webhook-deliveries', fine.replace(/.*(?=\/webhooks)/, '')], ['webhook-delivery', delivery.replace(/.*(?=\/webhooks)/, '')]]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);

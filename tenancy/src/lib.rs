@@ -21,6 +21,7 @@ pub mod login_token;
 mod migrations;
 pub mod owner;
 mod password;
+pub mod password_change;
 pub mod plan;
 pub mod secret;
 pub mod session;

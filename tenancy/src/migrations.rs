@@ -24,6 +24,7 @@ const ALL: &[Embedded] = embedded![
     3 "usage" "0003_usage.sql",
     4 "app_features" "0004_app_features.sql",
     5 "webhooks" "0005_webhooks.sql",
+    6 "session_clients" "0006_session_clients.sql",
 ];
 
 /// All migrations for SQLite.

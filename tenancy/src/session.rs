@@ -1,5 +1,6 @@
 //! Sign-in sessions: a random token in a cookie, its SHA-256 in the database. A session ends by sign-out, by a day
-//! without use, or after thirty days. Cookies themselves are the dashboard's work.
+//! without use, or after thirty days. Cookies themselves are the dashboard's work. Where a sign-in came from is kept for its
+//! own person to look at, with the address cut to its network.
 
 use crate::account::Account;
 use crate::clock::{DAY_MS, HOUR_MS, SECOND_MS, now_ms};
@@ -8,9 +9,11 @@ use crate::secret::{TOKEN_BYTES, is_token, random_hex, token_hash};
 use crate::statements;
 use crate::user::{self, User, UserId};
 use std::fmt;
+use std::net::IpAddr;
 
 statements::sqls! {
-    INSERT = "insert into sessions (token_hash, user_id, created_ms, last_seen_ms) values ($1, $2, $3, $3)";
+    INSERT = "insert into sessions (token_hash, user_id, created_ms, last_seen_ms, address, user_agent)
+        values ($1, $2, $3, $3, $4, $5)";
     FIND = "select u.id, u.email, u.created_ms, a.id, a.name, a.plan, a.created_ms, s.last_seen_ms
         from sessions s join users u on u.id = s.user_id
         join memberships m on m.user_id = u.id join accounts a on a.id = m.account_id
@@ -18,6 +21,10 @@ statements::sqls! {
         order by m.created_ms, a.id limit 1";
     SEEN = "update sessions set last_seen_ms = $1 where token_hash = $2 and last_seen_ms < $1";
     END = "delete from sessions where token_hash = $1";
+    END_OF_USER = "delete from sessions where user_id = $1 and token_hash = $2";
+    OF_USER = "select token_hash, created_ms, last_seen_ms, address, user_agent from sessions
+        where user_id = $1 and last_seen_ms > $2 and created_ms > $3
+        order by last_seen_ms desc, created_ms desc, token_hash limit $4";
     END_ALL_BUT = "delete from sessions where user_id = $1 and token_hash <> $2";
     PURGE = "delete from sessions where last_seen_ms <= $1 or created_ms <= $2";
 }
@@ -28,6 +35,52 @@ pub const IDLE_MS: i64 = 24 * HOUR_MS;
 pub const ABSOLUTE_MS: i64 = 30 * DAY_MS;
 /// Use of a session is written down at most this often, so that reading a page is seldom a write.
 pub const SEEN_EVERY_MS: i64 = 60 * SECOND_MS;
+/// Sessions of one person that are listed, those used last first. Nobody reads further; "sign out everywhere else" ends the
+/// others too.
+pub const LISTED_MAX: u32 = 100;
+/// Characters of a `User-Agent` that are kept: all that browsers send, a tenth of what a stranger may.
+pub const USER_AGENT_CHARS_MAX: usize = 300;
+
+/// Where a sign-in came from, as far as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The network of the address, such as `198.51.100.x` or `2001:db8:7::x`. Empty: not known.
+    pub address: String,
+    /// What the browser called itself. Empty: not known.
+    pub user_agent: String,
+}
+
+impl Client {
+    /// Cuts the address to its network (the /24 of IPv4, the /48 of IPv6) and the name of the browser to
+    /// [`USER_AGENT_CHARS_MAX`].
+    pub fn new(ip: IpAddr, user_agent: &str) -> Client {
+        let address = match ip.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                format!("{a}.{b}.{c}.x")
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, ..] = v6.segments();
+                format!("{a:x}:{b:x}:{c:x}::x")
+            }
+        };
+        let user_agent = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
+        Client { address, user_agent }
+    }
+}
+
+/// A session in the list that its person sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The stored hash of its token. It names the session and opens nothing.
+    pub id_hash: String,
+    /// When it began.
+    pub created_ms: i64,
+    /// When it was used last, up to [`SEEN_EVERY_MS`] ago.
+    pub last_seen_ms: i64,
+    /// Where it was begun.
+    pub client: Client,
+}
 
 /// A session that has just begun; the only moment at which its token is known.
 #[derive(Clone)]
@@ -54,12 +107,17 @@ pub struct Session {
 }
 
 /// Begins a session; call it at every sign-in, so that a token from before cannot be used after.
-pub async fn start(db: &Db, user_id: &UserId) -> Result<NewSession, DbError> {
-    start_at(db, user_id, now_ms()).await
+pub async fn start(db: &Db, user_id: &UserId, client: &Client) -> Result<NewSession, DbError> {
+    start_at(db, user_id, client, now_ms()).await
 }
 
 /// [`start`] at a given time.
-pub async fn start_at(db: &Db, user_id: &UserId, now_ms: i64) -> Result<NewSession, DbError> {
+pub async fn start_at(
+    db: &Db,
+    user_id: &UserId,
+    client: &Client,
+    now_ms: i64,
+) -> Result<NewSession, DbError> {
     let token = random_hex::<TOKEN_BYTES>();
     // Sign-ins are rare enough to sweep the floor on the way; a sweep that fails must not refuse one.
     let swept = write!(db, |p| sqlx::query(PURGE)
@@ -75,6 +133,8 @@ pub async fn start_at(db: &Db, user_id: &UserId, now_ms: i64) -> Result<NewSessi
         .bind(token_hash(&token))
         .bind(user_id)
         .bind(now_ms)
+        .bind(&client.address)
+        .bind(&client.user_agent)
         .execute(p)
         .await
         .map(drop))?;
@@ -123,6 +183,40 @@ pub async fn end(db: &Db, token: &str) -> Result<(), DbError> {
     Ok(())
 }
 
+/// The live sessions of a user, used last first, at most [`LISTED_MAX`].
+pub async fn list(db: &Db, user_id: &UserId) -> Result<Vec<Listed>, DbError> {
+    list_at(db, user_id, now_ms()).await
+}
+
+/// [`list`] at a given time.
+pub async fn list_at(db: &Db, user_id: &UserId, now_ms: i64) -> Result<Vec<Listed>, DbError> {
+    let rows: Vec<(String, i64, i64, String, String)> = read!(db, |p| sqlx::query_as(OF_USER)
+        .bind(user_id)
+        .bind(now_ms - IDLE_MS)
+        .bind(now_ms - ABSOLUTE_MS)
+        .bind(i64::from(LISTED_MAX))
+        .fetch_all(p)
+        .await)?;
+    let listed = |(id_hash, created_ms, last_seen_ms, address, user_agent)| Listed {
+        id_hash,
+        created_ms,
+        last_seen_ms,
+        client: Client { address, user_agent },
+    };
+    Ok(rows.into_iter().map(listed).collect())
+}
+
+/// Ends the session of this user that `id_hash` names. False if they have none such, whoever else has.
+pub async fn end_of_user(db: &Db, user_id: &UserId, id_hash: &str) -> Result<bool, DbError> {
+    let ended = write!(db, |p| sqlx::query(END_OF_USER)
+        .bind(user_id)
+        .bind(id_hash)
+        .execute(p)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(ended > 0)
+}
+
 /// Ends all sessions of a user except the one of `token`; returns how many. With a token that is none (such as `""`)
 /// it ends them all.
 pub async fn end_all_but(db: &Db, user_id: &UserId, token: &str) -> Result<u64, DbError> {
@@ -133,4 +227,29 @@ pub async fn end_all_but(db: &Db, user_id: &UserId, token: &str) -> Result<u64, 
         .await
         .map(|done| done.rows_affected()))?;
     Ok(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_address_only_the_network_is_kept() {
+        for (ip, kept) in [
+            ("198.51.100.7", "198.51.100.x"),
+            ("::ffff:198.51.100.7", "198.51.100.x"),
+            ("2001:db8:7:1234:5::9", "2001:db8:7::x"),
+            ("::1", "0:0:0::x"),
+        ] {
+            assert_eq!(Client::new(ip.parse().unwrap(), "").address, kept);
+        }
+    }
+
+    #[test]
+    fn a_user_agent_is_bounded_and_printable() {
+        let ip = "::1".parse().unwrap();
+        let kept = Client::new(ip, &format!("a\u{7}b\n{}", "é".repeat(10_000))).user_agent;
+        assert_eq!(kept.chars().count(), USER_AGENT_CHARS_MAX);
+        assert!(kept.starts_with("abé"));
+    }
 }

@@ -24,6 +24,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::instance::ALL,
         crate::login_token::ALL,
         crate::owner::ALL,
+        crate::password_change::ALL,
         crate::session::ALL,
         crate::usage::ALL,
         crate::user::ALL,

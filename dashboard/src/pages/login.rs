@@ -83,7 +83,7 @@ async fn submit(
         Some(user) => {
             dashboard.throttle().succeeded(email, ip);
             let mut response = Redirect::to(next.unwrap_or("/dash")).into_response();
-            session::sign_in(&dashboard, &user.id, &headers, &origin, response.headers_mut()).await?;
+            session::sign_in(&dashboard, &user.id, ip, &headers, &origin, response.headers_mut()).await?;
             Ok(response)
         }
         None => {
@@ -103,15 +103,24 @@ pub(super) fn too_many(
     next: Option<&str>,
     wait: Duration,
 ) -> Result<Response, PageError> {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let words = match seconds {
-        0..=1 => "a second".to_owned(),
-        2..=90 => format!("{seconds} seconds"),
-        _ => format!("{} minutes", seconds.div_ceil(60)),
-    };
-    let error = Some(format!("Too many tries. Wait {words}, then try again."));
+    let error = Some(too_many_sentence(wait));
     let page = LoginPage { csrf: &token.token, email, next, signup_open: false, error };
     let mut response = html_with(StatusCode::TOO_MANY_REQUESTS, &page)?;
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     Ok(response)
+}
+
+/// What a form says to somebody who must wait before the next try.
+pub(super) fn too_many_sentence(wait: Duration) -> String {
+    let words = match whole_seconds(wait) {
+        0..=1 => "a second".to_owned(),
+        seconds @ 2..=90 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds.div_ceil(60)),
+    };
+    format!("Too many tries. Wait {words}, then try again.")
+}
+
+/// For `Retry-After`: rounded up, at least 1.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -3,6 +3,8 @@
 //! GET only shows a button, so that a preview of the link doesn't use it up. In development, a visitor from this very
 //! machine is signed in at once.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::rejection::FormRejection;
@@ -51,7 +53,7 @@ async fn show(
     let form = FormToken::of(&headers);
     let prefetch = ["sec-purpose", "purpose"].iter().any(|name| headers.contains_key(*name));
     if dashboard.config().dev && ip.is_loopback() && method == Method::GET && !prefetch {
-        return enter(&dashboard, &link, &form, &origin, &headers).await;
+        return enter(&dashboard, &link, &form, ip, &origin, &headers).await;
     }
     let page = LinkPage { csrf: &form.token, token: &link.token, next: link.next.as_deref(), spent: false };
     let mut response = html_with(StatusCode::OK, &page)?;
@@ -61,18 +63,20 @@ async fn show(
 
 async fn submit(
     State(dashboard): State<Dashboard>,
+    ClientAddr(ip): ClientAddr,
     origin: RequestOrigin,
     headers: HeaderMap,
     form: Result<Form<Link>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(link) = form?;
-    enter(&dashboard, &link, &FormToken::of(&headers), &origin, &headers).await
+    enter(&dashboard, &link, &FormToken::of(&headers), ip, &origin, &headers).await
 }
 
 async fn enter(
     dashboard: &Dashboard,
     link: &Link,
     form: &FormToken,
+    ip: IpAddr,
     origin: &RequestOrigin,
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
@@ -80,7 +84,7 @@ async fn enter(
         Some(user) => {
             let next = link.next.as_deref().and_then(local_path).unwrap_or("/dash");
             let mut response = Redirect::to(next).into_response();
-            session::sign_in(dashboard, &user.id, headers, origin, response.headers_mut()).await?;
+            session::sign_in(dashboard, &user.id, ip, headers, origin, response.headers_mut()).await?;
             Ok(response)
         }
         None => {

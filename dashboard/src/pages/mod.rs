@@ -1,5 +1,6 @@
 //! One file a page: its routes, its form, its template.
 
+pub mod account;
 pub mod debug_console;
 pub mod errors;
 pub mod front;

@@ -104,7 +104,7 @@ async fn submit(
     match outcome {
         Ok((user, _)) => {
             let mut response = Redirect::to("/dash/apps/new").into_response();
-            session::sign_in(&dashboard, &user.id, &headers, &origin, response.headers_mut()).await?;
+            session::sign_in(&dashboard, &user.id, ip, &headers, &origin, response.headers_mut()).await?;
             Ok(response)
         }
         Err(SignUpError::Db(error)) => Err(error.into()),

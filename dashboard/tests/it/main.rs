@@ -1,5 +1,6 @@
 //! The pages through the router, over a real database: what a browser, and what an attacker, would send.
 
+mod account_page;
 mod accounts;
 mod apps;
 mod console;

@@ -6,6 +6,7 @@ mod apps;
 mod changes;
 mod isolation;
 mod keys;
+mod password_change;
 mod schema;
 mod sessions;
 mod support;

@@ -2,13 +2,14 @@
 
 use crate::support::{dump, on_both, sign_up, text};
 use tenancy::clock::{DAY_MS, MINUTE_MS};
+use tenancy::session::Client;
 use tenancy::{login_token, now_ms, session};
 
 #[tokio::test]
 async fn a_session_knows_its_user_and_account_and_its_token_is_not_stored() {
     on_both(|db| async move {
         let (ana, workspace) = sign_up(&db, "ana@example.com").await;
-        let new = session::start(&db, &ana.id).await.unwrap();
+        let new = session::start(&db, &ana.id, &Client::default()).await.unwrap();
         assert_eq!(new.token.len(), 64);
         assert!(!format!("{new:?}").contains(&new.token));
         let found = session::find(&db, &new.token).await.unwrap().unwrap();
@@ -40,7 +41,7 @@ async fn a_session_ends_after_a_day_without_use() {
     on_both(|db| async move {
         let (ana, _) = sign_up(&db, "ana@example.com").await;
         let start = now_ms();
-        let token = session::start_at(&db, &ana.id, start).await.unwrap().token;
+        let token = session::start_at(&db, &ana.id, &Client::default(), start).await.unwrap().token;
         let alive = async |at: i64| session::find_at(&db, &token, at).await.unwrap().is_some();
         assert!(alive(start + session::IDLE_MS - 1).await, "and this use moves the end");
         assert!(alive(start + 2 * session::IDLE_MS - 2).await);
@@ -54,7 +55,7 @@ async fn a_session_ends_after_thirty_days_however_much_it_is_used() {
     on_both(|db| async move {
         let (ana, _) = sign_up(&db, "ana@example.com").await;
         let start = now_ms();
-        let token = session::start_at(&db, &ana.id, start).await.unwrap().token;
+        let token = session::start_at(&db, &ana.id, &Client::default(), start).await.unwrap().token;
         for half_days in 1..60 {
             let at = start + half_days * DAY_MS / 2;
             assert!(session::find_at(&db, &token, at).await.unwrap().is_some(), "{half_days}");
@@ -71,7 +72,7 @@ async fn use_is_written_down_once_a_minute() {
     on_both(|db| async move {
         let (ana, _) = sign_up(&db, "ana@example.com").await;
         let start = now_ms();
-        let token = session::start_at(&db, &ana.id, start).await.unwrap().token;
+        let token = session::start_at(&db, &ana.id, &Client::default(), start).await.unwrap().token;
         let seen = async |at: i64| {
             session::find_at(&db, &token, at).await.unwrap().unwrap();
             text(&db, "select cast(last_seen_ms as text) from sessions")
@@ -98,7 +99,7 @@ async fn sessions_end_alone_or_all_but_one() {
         let (bea, _) = sign_up(&db, "bea@example.com").await;
         let mut tokens = vec![];
         for user in [&ana, &ana, &ana, &bea] {
-            tokens.push(session::start(&db, &user.id).await.unwrap().token);
+            tokens.push(session::start(&db, &user.id, &Client::default()).await.unwrap().token);
         }
         let alive = async || {
             let mut alive = vec![];
@@ -120,12 +121,50 @@ async fn sessions_end_alone_or_all_but_one() {
 }
 
 #[tokio::test]
+async fn a_person_sees_their_live_sessions_used_last_first_and_ends_one() {
+    on_both(|db| async move {
+        let (ana, _) = sign_up(&db, "ana@example.com").await;
+        let (bea, _) = sign_up(&db, "bea@example.com").await;
+        let start = now_ms();
+        let client = Client::new("198.51.100.7".parse().unwrap(), "Mozilla/5.0 Firefox/131.0");
+        let first = session::start_at(&db, &ana.id, &client, start).await.unwrap().token;
+        session::start_at(&db, &ana.id, &Client::default(), start + 1).await.unwrap();
+        let beas = session::start_at(&db, &bea.id, &client, start).await.unwrap().token;
+        let used = start + session::SEEN_EVERY_MS;
+        session::find_at(&db, &first, used).await.unwrap().unwrap();
+        assert!(!dump(&db).await.contains("198.51.100.7"), "the whole address is kept nowhere");
+
+        let listed = session::list_at(&db, &ana.id, used).await.unwrap();
+        let times: Vec<_> = listed.iter().map(|one| (one.created_ms, one.last_seen_ms)).collect();
+        assert_eq!(times, [(start, used), (start + 1, start + 1)]);
+        assert_eq!((&listed[0].client, &listed[1].client), (&client, &Client::default()));
+        let later = start + 1 + session::IDLE_MS;
+        assert_eq!(
+            session::list_at(&db, &ana.id, later).await.unwrap().len(),
+            1,
+            "an expired one is no session"
+        );
+
+        let bea_id = session::find_at(&db, &beas, used).await.unwrap().unwrap().id_hash;
+        for not_hers in [bea_id.as_str(), first.as_str(), "", "x"] {
+            assert!(!session::end_of_user(&db, &ana.id, not_hers).await.unwrap(), "{not_hers}");
+        }
+        assert!(session::end_of_user(&db, &ana.id, &listed[0].id_hash).await.unwrap());
+        assert!(!session::end_of_user(&db, &ana.id, &listed[0].id_hash).await.unwrap());
+        assert!(session::find_at(&db, &first, used).await.unwrap().is_none());
+        assert!(session::find_at(&db, &beas, used).await.unwrap().is_some());
+        assert_eq!(session::list_at(&db, &ana.id, used).await.unwrap(), listed[1..]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn expired_sessions_and_links_are_swept_away() {
     on_both(|db| async move {
         let (ana, _) = sign_up(&db, "ana@example.com").await;
         let start = now_ms();
-        session::start_at(&db, &ana.id, start).await.unwrap();
-        session::start_at(&db, &ana.id, start + session::IDLE_MS).await.unwrap();
+        session::start_at(&db, &ana.id, &Client::default(), start).await.unwrap();
+        session::start_at(&db, &ana.id, &Client::default(), start + session::IDLE_MS).await.unwrap();
         assert_eq!(text(&db, "select cast(count(*) as text) from sessions").await.as_deref(), Some("1"));
         login_token::issue_at(&db, &ana.id, start).await.unwrap();
         login_token::issue_at(&db, &ana.id, start + login_token::LIFETIME_MS).await.unwrap();

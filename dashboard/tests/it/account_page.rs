@@ -1,0 +1,177 @@
+//! `/dash/account`: the password and the sessions of a person.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::header::USER_AGENT;
+use http::{Request, StatusCode};
+
+use crate::support::{Browser, PASSWORD, Site, form};
+
+/// Addresses of the account page that take a POST.
+pub(crate) const ACCOUNT_POSTS: [&str; 3] =
+    ["/dash/account/password", "/dash/account/sessions/end-others", "/dash/account/sessions/abc/end"];
+
+const PAGE: &str = "/dash/account";
+const NEW: &str = "a quieter harbour";
+const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0";
+
+/// Signs in with a browser that says what it is.
+async fn sign_in(site: &Site, email: &str, password: &str, user_agent: &str) -> (Browser, StatusCode) {
+    let mut browser = site.browser();
+    browser.ip = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+    let token = browser.token("/login").await;
+    let mut request = form("/login", &[("csrf", &token), ("email", email), ("password", password)]);
+    request.headers_mut().insert(USER_AGENT, user_agent.parse().unwrap());
+    let status = browser.send(request).await.status;
+    (browser, status)
+}
+
+/// The addresses behind the buttons that sign one session out.
+fn ends(body: &str) -> Vec<String> {
+    body.split("action=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|action| action.ends_with("/end"))
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn is_in(browser: &mut Browser) -> bool {
+    browser.get(PAGE).await.status == StatusCode::OK
+}
+
+#[tokio::test]
+async fn a_new_password_keeps_this_session_and_ends_the_others() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let mut ben = site.person("ben@shop.example").await;
+    let (mut phone, _) = sign_in(&site, "ana@shop.example", PASSWORD, FIREFOX).await;
+    let fields = [("present", PASSWORD), ("new", NEW)];
+    let answer = ana.submit(PAGE, "/dash/account/password", &fields).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/dash/account?done=password"));
+    let page = ana.get("/dash/account?done=password").await;
+    assert!(page.body.contains("The password was changed. You are signed out everywhere else."));
+    assert_eq!(phone.get(PAGE).await.location(), "/login?next=/dash/account");
+    assert!(is_in(&mut ben).await);
+    for (password, status) in [(PASSWORD, StatusCode::UNAUTHORIZED), (NEW, StatusCode::SEE_OTHER)] {
+        assert_eq!(sign_in(&site, "ana@shop.example", password, "").await.1, status);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_password_says_why_beside_its_field_and_changes_nothing() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let (mut phone, _) = sign_in(&site, "ana@shop.example", PASSWORD, FIREFOX).await;
+    for (present, new, id, text) in [
+        ("not this one", NEW, "present-error", "not your present password, so nothing was changed"),
+        ("not this one", "short", "present-error", "not your present password"),
+        (PASSWORD, "short", "new-error", "at least 8 characters"),
+        (PASSWORD, "password1", "new-error", "Too common"),
+        (PASSWORD, &"x".repeat(129), "new-error", "at most 128 characters"),
+    ] {
+        let answer = ana.submit(PAGE, "/dash/account/password", &[("present", present), ("new", new)]).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{present} {new}");
+        let (_, said) = answer.body.split_once(&format!("id=\"{id}\">")).unwrap();
+        assert!(said.split('<').next().unwrap().contains(text), "{present} {new}");
+        assert_eq!(answer.body.matches("class=\"error\"").count(), 1, "{present} {new}");
+        for typed in [present, new] {
+            assert!(!answer.body.contains(&format!("value=\"{typed}\"")), "{typed} comes back");
+        }
+    }
+    assert!(is_in(&mut phone).await);
+    assert_eq!(sign_in(&site, "ana@shop.example", PASSWORD, "").await.1, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn guessing_the_present_password_is_slowed_down_like_a_sign_in() {
+    let site = Site::open().await;
+    let mut thief = site.person("ana@shop.example").await;
+    let token = thief.token(PAGE).await;
+    let mut stopped = None;
+    for n in 0..30 {
+        let guess = format!("guess number {n}");
+        let fields = [("csrf", token.as_str()), ("present", &guess), ("new", NEW)];
+        let answer = thief.post("/dash/account/password", &fields).await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            stopped = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let answer = stopped.expect("thirty guesses went through");
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    assert!(answer.body.contains("Too many tries. Wait "));
+    let fields = [("csrf", token.as_str()), ("email", "ana@shop.example"), ("password", PASSWORD)];
+    let mut same_network = site.browser();
+    let token = same_network.token("/login").await;
+    let fields = [("csrf", token.as_str()), fields[1], fields[2]];
+    let answer = same_network.post("/login", &fields).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "both doors count together");
+}
+
+#[tokio::test]
+async fn the_list_names_browsers_and_networks_and_marks_this_one() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    site.person("ben@shop.example").await;
+    let alone = ana.get(PAGE).await;
+    assert_eq!(alone.body.matches("data-test=\"session\"").count(), 1);
+    assert!(!alone.body.contains("end-others") && ends(&alone.body).is_empty(), "nothing else to sign out");
+
+    let evil = "<script>alert(1)</script> curl/8";
+    let (mut phone, _) = sign_in(&site, "ana@shop.example", PASSWORD, FIREFOX).await;
+    sign_in(&site, "ana@shop.example", PASSWORD, evil).await;
+    let page = phone.get(PAGE).await;
+    assert_eq!(page.body.matches("data-test=\"session\"").count(), 3);
+    assert_eq!(page.body.matches("data-test=\"this-session\"").count(), 1);
+    for text in ["Firefox on Windows", "Unknown browser", ">curl<", "198.51.100.x", "203.0.113.x"] {
+        assert!(page.body.contains(text), "{text} is not in\n{}", page.body);
+    }
+    assert!(!page.body.contains("203.0.113.9") && !page.body.contains("alert(1)"));
+    let (before, _) = page.body.split_once("data-test=\"this-session\"").unwrap();
+    assert!(before.rsplit("<li").next().unwrap().contains("Firefox on Windows"));
+    assert_eq!(ends(&page.body).len(), 2, "this one is signed out by the menu");
+    for token in [&ana.cookies["fanfare_session"], &phone.cookies["fanfare_session"]] {
+        assert!(!page.body.contains(token.as_str()), "a token that opens something stands on the page");
+    }
+}
+
+#[tokio::test]
+async fn one_session_is_signed_out_or_all_others() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let mut ben = site.person("ben@shop.example").await;
+    let (mut phone, _) = sign_in(&site, "ana@shop.example", PASSWORD, FIREFOX).await;
+    let action = ends(&ana.get(PAGE).await.body).pop().unwrap();
+
+    let answer = ben.submit(PAGE, &action, &[]).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(answer.body.contains("Session not found"));
+    assert!(is_in(&mut phone).await, "another person's session is the same as none");
+
+    let answer = ana.submit(PAGE, &action, &[]).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/dash/account?done=session"));
+    assert!(!is_in(&mut phone).await);
+    assert_eq!(ana.submit(PAGE, &action, &[]).await.status, StatusCode::NOT_FOUND, "it has ended");
+
+    let (mut one, _) = sign_in(&site, "ana@shop.example", PASSWORD, FIREFOX).await;
+    let (mut two, _) = sign_in(&site, "ana@shop.example", PASSWORD, "").await;
+    let answer = ana.submit(PAGE, "/dash/account/sessions/end-others", &[]).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/dash/account?done=others"));
+    assert!(is_in(&mut ana).await && is_in(&mut ben).await);
+    assert!(!is_in(&mut one).await && !is_in(&mut two).await);
+}
+
+#[tokio::test]
+async fn nobody_sees_the_page_signed_out() {
+    let site = Site::open().await;
+    let mut guest = site.browser();
+    assert_eq!(guest.get(PAGE).await.location(), "/login?next=/dash/account");
+    for path in ACCOUNT_POSTS {
+        let answer = guest.post(path, &[("present", PASSWORD), ("new", NEW)]).await;
+        assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/login"), "{path}");
+        let get = guest.send(Request::get(path).body(axum::body::Body::empty()).unwrap()).await;
+        assert_eq!(get.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+}
