@@ -48,6 +48,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::logout::routes())
         .merge(pages::home::routes())
         .merge(pages::account::routes())
+        .merge(pages::account_export::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())

@@ -1,6 +1,7 @@
 //! One file a page: its routes, its form, its template.
 
 pub mod account;
+pub mod account_export;
 pub mod debug_console;
 pub mod errors;
 pub mod front;

@@ -5,11 +5,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::USER_AGENT;
 use http::{Request, StatusCode};
 
+use tenancy::usage::UsageDelta;
+use tenancy::webhook_endpoint::NewEndpoint;
+
 use crate::support::{Browser, PASSWORD, Site, form};
 
 /// Addresses of the account page that take a POST.
-pub(crate) const ACCOUNT_POSTS: [&str; 3] =
-    ["/dash/account/password", "/dash/account/sessions/end-others", "/dash/account/sessions/abc/end"];
+pub(crate) const ACCOUNT_POSTS: [&str; 4] = [
+    "/dash/account/password",
+    "/dash/account/sessions/end-others",
+    "/dash/account/sessions/abc/end",
+    "/dash/account/export",
+];
 
 const PAGE: &str = "/dash/account";
 const NEW: &str = "a quieter harbour";
@@ -173,5 +180,59 @@ async fn nobody_sees_the_page_signed_out() {
         assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/login"), "{path}");
         let get = guest.send(Request::get(path).body(axum::body::Body::empty()).unwrap()).await;
         assert_eq!(get.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_export_has_everything_of_this_account_and_no_secret() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let mut ben = site.person("ben@shop.example").await;
+    ben.new_app("bakery").await;
+    let (_, account) = tenancy::user::find_by_email(&site.db, "ana@shop.example").await.unwrap().unwrap();
+    let new = NewEndpoint {
+        url: "https://hooks.shop.example/pusher?token=in-the-query".to_owned(),
+        kinds: vec!["channel_occupied".to_owned()],
+        headers: vec![("X-Shop".to_owned(), "in-the-header".to_owned())],
+        ..NewEndpoint::default()
+    };
+    tenancy::webhook_endpoint::create(&site.db, &account.id, id, new).await.unwrap().unwrap();
+    let day = tenancy::clock::day_of(tenancy::now_ms());
+    let used = UsageDelta { app_id: id, day, publishes: 12, connections_peak: 3, ..UsageDelta::default() };
+    tenancy::usage::add(&site.db, &[used]).await.unwrap();
+
+    let answer = ana.submit(PAGE, "/dash/account/export", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("content-type"), "application/json");
+    let file = answer.header("content-disposition");
+    assert!(file.starts_with("attachment; filename=\"fanfare-account-20"), "{file}");
+    assert!(answer.header("cache-control").contains("no-store"), "{}", answer.header("cache-control"));
+    let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(json["person"]["email"], "ana@shop.example");
+    assert_eq!(
+        (&json["account"]["plan"], &json["account"]["limits"]["connections"]),
+        (&"sandbox".into(), &100.into())
+    );
+    assert_eq!(json["apps"].as_array().unwrap().len(), 1);
+    assert_eq!((&json["apps"][0]["id"], &json["apps"][0]["name"]), (&id.into(), &"shop".into()));
+    let webhook = &json["apps"][0]["webhooks"][0];
+    assert_eq!(webhook["url"], "https://hooks.shop.example/pusher");
+    assert_eq!(webhook["header_names"], serde_json::json!(["X-Shop"]));
+    assert_eq!(
+        (&json["usage_days"][0]["publishes"], &json["usage_days"][0]["app"]),
+        (&12.into(), &id.into())
+    );
+    assert_eq!(
+        (&json["sessions"][0]["address"], &json["sessions"][0]["this_one"]),
+        (&"198.51.100.x".into(), &true.into())
+    );
+
+    let key = &tenancy::app::keys(&site.db, &account.id, id).await.unwrap()[0];
+    let cookie = &ana.cookies["fanfare_session"];
+    for secret in
+        [key.secret.expose(), &key.key, cookie, "in-the-query", "in-the-header", "argon2", "bakery", "ben@"]
+    {
+        assert!(!answer.body.contains(secret), "{secret} is in the file");
     }
 }

@@ -51,6 +51,23 @@ async fn reports_add_up_and_the_peak_is_the_largest() {
 }
 
 #[tokio::test]
+async fn an_account_has_the_days_of_its_apps_latest_first_and_of_no_other() {
+    on_both(|db| async move {
+        let (_, ana) = sign_up(&db, "ana@example.com").await;
+        let (_, bea) = sign_up(&db, "bea@example.com").await;
+        let (one, _) = make_app(&db, &ana).await;
+        let (two, _) = make_app(&db, &ana).await;
+        let (beas, _) = make_app(&db, &bea).await;
+        let next = UsageDelta { day: DAY + 1, connections_peak: 7, ..delta(one.id, 5) };
+        usage::add(&db, &[delta(one.id, 1), delta(two.id, 2), delta(beas.id, 4), next]).await.unwrap();
+        app::delete(&db, &ana.id, two.id).await.unwrap();
+        let days = usage::of_account(&db, &ana.id).await.unwrap();
+        assert_eq!(days, [next, delta(one.id, 1), delta(two.id, 2)]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_account_is_the_sum_of_its_apps_without_those_on_a_plan_of_their_own() {
     on_both(|db| async move {
         let (_, ana) = sign_up(&db, "ana@example.com").await;
