@@ -5,13 +5,14 @@
 //!  user ── membership ── account ── app ── app key
 //!   │                      │         │
 //!  session, login token   plan      usage per day        changes: which app to look at again
-//!                                    webhook endpoint ── delivery ── attempt
+//!                         audit log  webhook endpoint ── delivery ── attempt
 //! ```
 //!
 //! Every customer-facing finder takes the account, so that the app of another account is the same as an unknown one.
 
 pub mod account;
 pub mod app;
+pub mod audit;
 pub mod changes;
 pub mod clock;
 pub mod db;

@@ -25,6 +25,7 @@ const ALL: &[Embedded] = embedded![
     4 "app_features" "0004_app_features.sql",
     5 "webhooks" "0005_webhooks.sql",
     6 "session_clients" "0006_session_clients.sql",
+    7 "organisations" "0007_organisations.sql",
 ];
 
 /// All migrations for SQLite.

@@ -19,6 +19,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::app::edit::ALL,
         crate::app::keys::ALL,
         crate::app::node_view::ALL,
+        crate::audit::ALL,
         crate::changes::ALL,
         crate::db::ALL,
         crate::instance::ALL,

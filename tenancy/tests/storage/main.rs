@@ -3,6 +3,7 @@
 
 mod accounts;
 mod apps;
+mod audit;
 mod changes;
 mod isolation;
 mod keys;

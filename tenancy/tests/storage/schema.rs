@@ -37,8 +37,10 @@ fn both_folders_have_the_same_numbers_and_names() {
     };
     let names = files("sqlite");
     assert_eq!(names, files("postgres"));
-    for (index, name) in names.iter().enumerate() {
-        assert!(name.starts_with(&format!("{:04}_", index + 1)) && name.ends_with(".sql"), "{name}");
+    let number = |name: &str| name[..4].parse::<u32>().unwrap();
+    assert!(names.windows(2).all(|pair| number(&pair[0]) < number(&pair[1])), "each number once: {names:?}");
+    for name in &names {
+        assert!(name[4..].starts_with('_') && name.ends_with(".sql"), "{name}");
         for engine in ["sqlite", "postgres"] {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(engine).join(name);
             assert!(std::fs::read_to_string(path).unwrap().starts_with("-- Why: "), "{engine}/{name}");
