@@ -4,7 +4,7 @@
 //! of a channel's frames, and a member list and the frames after it never disagree. Frames carry the channel's sequence
 //! number; a subscriber takes those above the number at which it joined.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +15,8 @@ use protocol::member::Member;
 use protocol::server_message::Roster;
 use protocol::socket_id::SocketId;
 
+use crate::subscribers::Subscribers;
+
 /// Locks per app; a power of two. 16 keep two publishers of one app apart nearly always and cost an idle app 1 KiB.
 const STRIPES: usize = 16;
 
@@ -24,7 +26,8 @@ static NEXT_CHANNEL_ID: AtomicU64 = AtomicU64::new(1);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ChannelId(pub(crate) u64);
 
-type Stripe = Mutex<HashMap<Arc<str>, Channel>>;
+/// Channels stand in boxes, so that a table which doubles costs a few bytes for each of them and not two hundred.
+type Stripe = Mutex<HashMap<Arc<str>, Box<Channel>>>;
 
 /// The channels of one app on this node.
 #[derive(Debug)]
@@ -47,10 +50,10 @@ pub(crate) struct Channel {
     /// Number of the last frame.
     pub(crate) seq: u64,
     /// Who is subscribed: a publish that leaves a socket out must know whether it would have got it.
-    subscribers: HashSet<SocketId>,
+    subscribers: Subscribers,
     /// `(shard, subscriptions there)`, without zeros.
     pub(crate) shards: Vec<(u16, u32)>,
-    members: Option<Members>,
+    members: Option<Box<Members>>,
     /// When the subscribers were last told how many they are, and whether that is to be done again.
     pub(crate) count_told: Option<Instant>,
     pub(crate) count_due: bool,
@@ -113,7 +116,7 @@ impl Channel {
 
     /// Connections that a frame reaches when it leaves `exclude` out.
     pub(crate) fn reaches(&self, exclude: Option<SocketId>) -> u64 {
-        let left_out = exclude.is_some_and(|id| self.subscribers.contains(&id));
+        let left_out = exclude.is_some_and(|id| self.subscribers.contains(id));
         u64::from(self.subscriptions() - u32::from(left_out))
     }
 
@@ -138,12 +141,12 @@ impl Channels {
 
     /// Runs `f` on the channel under its lock, if it is occupied.
     pub(crate) fn with<T>(&self, name: &str, f: impl FnOnce(&mut Channel) -> T) -> Option<T> {
-        self.stripe(name).lock().get_mut(name).map(f)
+        self.stripe(name).lock().get_mut(name).map(|channel| f(channel))
     }
 
     /// Runs `f` under the channel's lock, whether or not the channel is occupied.
     pub(crate) fn locked<T>(&self, name: &str, f: impl FnOnce(Option<&mut Channel>) -> T) -> T {
-        f(self.stripe(name).lock().get_mut(name))
+        f(self.stripe(name).lock().get_mut(name).map(|channel| &mut **channel))
     }
 
     /// Adds a subscription of a shard. `announce` gets the channel when the user is new here; frames that it hands over are
@@ -171,16 +174,16 @@ impl Channels {
             let key: Arc<str> = name.into();
             stripe.insert(
                 key.clone(),
-                Channel {
+                Box::new(Channel {
                     id: ChannelId(NEXT_CHANNEL_ID.fetch_add(1, Relaxed)),
                     name: key,
                     seq: 0,
-                    subscribers: HashSet::new(),
+                    subscribers: Subscribers::default(),
                     shards: Vec::new(),
-                    members: member.map(|_| Members::default()),
+                    members: member.map(|_| Box::default()),
                     count_told: None,
                     count_due: false,
-                },
+                }),
             );
         }
         let Some(channel) = stripe.get_mut(name) else { unreachable!("inserted above") };
@@ -207,7 +210,10 @@ impl Channels {
         channel.subscribers.insert(socket_id);
         match channel.shards.iter_mut().find(|(s, _)| *s == shard) {
             Some((_, n)) => *n += 1,
-            None => channel.shards.push((shard, 1)),
+            None => {
+                channel.shards.reserve_exact(1);
+                channel.shards.push((shard, 1));
+            }
         }
         let joined = Joined {
             id: channel.id,
@@ -234,7 +240,7 @@ impl Channels {
     ) -> Left {
         let mut stripe = self.stripe(name).lock();
         let Some(channel) = stripe.get_mut(name) else { return Left::default() };
-        channel.subscribers.remove(&socket_id);
+        channel.subscribers.remove(socket_id);
         if let Some(at) = channel.shards.iter().position(|(s, _)| *s == shard) {
             channel.shards[at].1 -= 1;
             if channel.shards[at].1 == 0 {
@@ -269,7 +275,7 @@ impl Channels {
     pub fn list(&self, prefix: &str) -> Vec<ChannelFacts> {
         let mut found = Vec::new();
         for stripe in self.stripes.iter() {
-            found.extend(stripe.lock().values().filter(|c| c.name.starts_with(prefix)).map(Channel::facts));
+            found.extend(stripe.lock().values().filter(|c| c.name.starts_with(prefix)).map(|c| c.facts()));
         }
         found
     }

@@ -25,6 +25,7 @@ pub mod publish;
 pub mod rate;
 mod shard;
 mod subscribe;
+mod subscribers;
 #[cfg(test)]
 mod testing;
 pub mod tls;

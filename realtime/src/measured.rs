@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::frame;
 use crate::hub::ChannelId;
 use crate::shard::inbox::Deliver;
-use crate::shard::round::LocalChannel;
+use crate::shard::round::Work;
 
 /// Encodes a text frame.
 pub fn encode(payload: &[u8]) -> Bytes {
@@ -14,12 +14,12 @@ pub fn encode(payload: &[u8]) -> Bytes {
 
 /// A channel with frames that wait.
 #[derive(Debug)]
-pub struct Waiting(LocalChannel);
+pub struct Waiting(Work);
 
 impl Waiting {
     /// `frames` frames like this one.
     pub fn new(frame: &Bytes, frames: usize) -> Waiting {
-        let mut channel = LocalChannel::new(1);
+        let mut channel = Work::default();
         channel.pending.extend((0..frames).map(|number| Deliver {
             channel: ChannelId(1),
             seq: number as u64 + 1,

@@ -131,9 +131,8 @@ impl Shard {
                 return self.deny(index, &wanted.channel, &refusal);
             }
         };
-        let channel = self.channels.entry(joined.id).or_insert_with(|| LocalChannel::new(app.id()));
-        let at = channel.subscribers.len() as u32;
-        channel.subscribers.push(Subscriber { conn: index as u32, seq: joined.seq });
+        let channel = self.channels.entry(joined.id).or_insert_with(|| Box::new(LocalChannel::new(app.id())));
+        let at = channel.add(Subscriber { conn: index as u32, seq: joined.seq });
         if let Some(session) = self.session(index) {
             let (name, user_id) = (joined.name.clone(), joined.user_id.clone());
             // Most connections have one or two, and would keep the four places that a vector begins with.
@@ -253,7 +252,7 @@ impl Shard {
     fn remove_subscriber(&mut self, gone: &Subscription) {
         let Some(channel) = self.channels.get_mut(&gone.channel) else { return };
         channel.subscribers.swap_remove(gone.at as usize);
-        if let Some(round) = &mut channel.round {
+        if let Some(round) = channel.work.as_mut().and_then(|work| work.round.as_mut()) {
             round.again = true;
         }
         if channel.subscribers.is_empty() {

@@ -27,23 +27,24 @@ impl Shard {
                 let cost = cost.max(1);
                 spent += cost;
                 left = left.saturating_sub(cost);
-                match self.channels.get_mut(&id) {
-                    Some(_) if more => self.turns.again(id),
-                    Some(channel) => channel.queued = false,
-                    None => {}
+                if more {
+                    self.turns.again(id);
                 }
             }
             self.turns.pass();
         }
     }
 
-    /// Writes of one channel up to this cost. `(cost, is there more)`, or `None` if the channel is gone.
+    /// Writes of one channel up to this cost. `(cost, is there more)`, or `None` if the channel is gone. A channel that is
+    /// through gives its [`Work`](super::round::Work) back.
     fn fan_out_channel(&mut self, id: ChannelId, budget: usize) -> Option<(usize, bool)> {
         let channel = self.channels.get_mut(&id)?;
-        if !channel.begin() {
+        let mut work = channel.work.take()?;
+        work.begin();
+        let Some(mut round) = work.round.take() else {
+            self.spares.give_back(work);
             return Some((0, false));
-        }
-        let mut round = channel.round.take()?;
+        };
         let (mut cost, mut doomed) = (0, Vec::new());
         while round.at < channel.subscribers.len() && cost < budget {
             let subscriber = &mut channel.subscribers[round.at];
@@ -80,12 +81,17 @@ impl Shard {
         if round.at >= channel.subscribers.len() {
             if std::mem::take(&mut round.again) {
                 round.at = 0;
-                channel.round = Some(round);
+                work.round = Some(round);
             }
         } else {
-            channel.round = Some(round);
+            work.round = Some(round);
         }
-        let more = channel.round.is_some() || !channel.pending.is_empty();
+        let more = work.round.is_some() || !work.pending.is_empty();
+        if more {
+            channel.work = Some(work);
+        } else {
+            self.spares.give_back(work);
+        }
         for (index, code, reason) in doomed {
             self.end(index, code, reason);
         }

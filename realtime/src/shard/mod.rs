@@ -38,7 +38,7 @@ use slab::Slab;
 use self::conn::Conn;
 use self::inbox::{Command, Inbox, Place};
 use self::parsers::Parsers;
-use self::round::LocalChannel;
+use self::round::{LocalChannel, Spares};
 use self::socket::{STALLED_SECONDS_MAX, Sent};
 use self::turns::Turns;
 use self::wheel::Wheel;
@@ -78,6 +78,7 @@ impl Starter {
             poll: self.poll,
             conns: Slab::new(),
             channels: HashMap::new(),
+            spares: Spares::default(),
             turns: Turns::default(),
             unread: Vec::new(),
             parsers: Parsers::default(),
@@ -98,7 +99,9 @@ pub(crate) struct Shard {
     inbox: Arc<Inbox>,
     poll: Poll,
     conns: Slab<Conn>,
-    channels: HashMap<ChannelId, LocalChannel>,
+    /// In boxes, so that a table which doubles costs a few bytes for each.
+    channels: HashMap<ChannelId, Box<LocalChannel>>,
+    spares: Spares,
     /// Apps, and channels of each, with frames to send.
     turns: Turns,
     /// Sockets that had more to read than one turn takes.
@@ -188,10 +191,11 @@ impl Shard {
             Command::Deliver(deliver) => {
                 // A channel that just lost its last subscriber here has no entry any more.
                 if let Some(channel) = self.channels.get_mut(&deliver.channel) {
-                    if !std::mem::replace(&mut channel.queued, true) {
+                    let work = channel.work.get_or_insert_with(|| {
                         self.turns.push(channel.app, deliver.channel);
-                    }
-                    channel.pending.push_back(deliver);
+                        self.spares.take()
+                    });
+                    work.pending.push_back(deliver);
                 }
             }
             Command::Send(place, bytes) => {

@@ -12,6 +12,10 @@ use super::inbox::Deliver;
 
 /// Bytes joined into one write.
 const JOINED_BYTES_MAX: usize = 256 * 1_024;
+/// Spare [`Work`]s of a shard: as many channels are busy at once without an allocation.
+const SPARES_MAX: usize = 1_024;
+/// Frames that a spare has room for; a longer queue is given back to the allocator, else a burst would be kept for ever.
+const SPARE_FRAMES_MAX: usize = 16;
 
 /// A subscriber.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +30,21 @@ pub(crate) struct LocalChannel {
     /// Whose it is: apps take turns.
     pub(crate) app: u64,
     pub(crate) subscribers: Vec<Subscriber>,
+    /// While there are frames to send, which is also while the channel has its place in the shard's turns.
+    pub(crate) work: Option<Box<Work>>,
+}
+
+/// The frames of a channel on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
     pub(crate) pending: VecDeque<Deliver>,
     pub(crate) round: Option<Round>,
-    /// Has its place in the shard's turns.
-    pub(crate) queued: bool,
 }
+
+/// Empty [`Work`] kept for the next channel that gets frames: a quiet channel keeps none, and a frame needs no allocation.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "they go to channels and come back as they are")]
+pub(crate) struct Spares(Vec<Box<Work>>);
 
 /// Frames going out together.
 #[derive(Debug)]
@@ -49,9 +63,33 @@ pub(crate) struct Round {
 impl LocalChannel {
     /// A channel of this app, nobody on it.
     pub(crate) fn new(app: u64) -> LocalChannel {
-        LocalChannel { app, subscribers: Vec::new(), pending: VecDeque::new(), round: None, queued: false }
+        LocalChannel { app, subscribers: Vec::new(), work: None }
     }
 
+    /// Adds a subscriber. Says where it stands.
+    pub(crate) fn add(&mut self, subscriber: Subscriber) -> u32 {
+        // One is by far the most frequent number, and would keep the four places that a vector begins with.
+        self.subscribers.reserve_exact(usize::from(self.subscribers.is_empty()));
+        self.subscribers.push(subscriber);
+        self.subscribers.len() as u32 - 1
+    }
+}
+
+impl Spares {
+    pub(crate) fn take(&mut self) -> Box<Work> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Takes back what has nothing left to do.
+    pub(crate) fn give_back(&mut self, work: Box<Work>) {
+        debug_assert!(work.pending.is_empty() && work.round.is_none());
+        if self.0.len() < SPARES_MAX && work.pending.capacity() <= SPARE_FRAMES_MAX {
+            self.0.push(work);
+        }
+    }
+}
+
+impl Work {
     /// Begins a round with what is pending, if none runs. `false` if there is nothing to do.
     pub(crate) fn begin(&mut self) -> bool {
         if self.round.is_some() {
@@ -136,7 +174,7 @@ mod tests {
             frames in proptest::collection::vec((1usize..40, proptest::option::of(0u64..4)), 1..60),
             joined_at in 0u64..70,
         ) {
-            let mut channel = LocalChannel::new(1);
+            let mut channel = Work::default();
             let id = |n| SocketId { node: 1, random: n };
             for (i, (len, exclude)) in frames.iter().enumerate() {
                 channel.pending.push_back(Deliver {
