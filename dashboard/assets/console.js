@@ -270,6 +270,7 @@ function clear() {
 }
 
 function showCreator(open) {
+  if ('forbidden' in part('dock').dataset) return; // their role sends nothing
   part('dock').hidden = !open;
   part('creator-toggle').setAttribute('aria-expanded', String(open));
   remember('creator', open);
@@ -339,6 +340,7 @@ const live = new Live({
   systemKey: root.dataset.systemKey,
   csrf: app.csrf,
   groups: ['conn', 'sub', 'msg', 'err', 'hook', 'stat'],
+  payloads: !('withoutPayloads' in root.dataset),
   on: {
     batch: take,
     gap,

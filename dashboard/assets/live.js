@@ -32,7 +32,7 @@ const PAGES_MAX = 10;
 /** @typedef {{connections: number, connections_max: number|null, messages: number, messages_max: number|null, resets_ms: number}} Stat */
 
 export class Live {
-  #app; #systemKey; #csrf; #groups; #on;
+  #app; #systemKey; #csrf; #groups; #kind; #on;
   #progress = new Progress();
   #pusher = null; #source = null; #polling = false; #everLive = false; #reachable = false;
   #pending = new Set();
@@ -42,11 +42,13 @@ export class Live {
   #running = false;
 
   /**
-   * @param {{appId: string, systemKey: string, csrf: string, groups: string[], on: Handlers}} options
+   * @param {{appId: string, systemKey: string, csrf: string, groups: string[], payloads?: boolean, on: Handlers}} options
    *   `groups`: any of conn, sub, msg, err, and `stat` for the numbers in the header
+   *   `payloads`: false for who may not see them; the server sends them no row with one
    */
-  constructor({ appId, systemKey, csrf, groups, on }) {
+  constructor({ appId, systemKey, csrf, groups, payloads = true, on }) {
     this.#app = appId; this.#systemKey = systemKey; this.#csrf = csrf; this.#groups = groups; this.#on = on;
+    this.#kind = payloads ? 'app' : 'meta';
     document.addEventListener('visibilitychange', () => this.#visibilityChanged());
   }
 
@@ -128,7 +130,7 @@ export class Live {
   }
 
   #subscribe(pusher, group) {
-    const channel = pusher.subscribe(`private-dash-app-${this.#app}-${group}`);
+    const channel = pusher.subscribe(`private-dash-${this.#kind}-${this.#app}-${group}`);
     channel.bind('pusher:subscription_succeeded', () => {
       if (this.#pusher !== pusher) return;
       this.#pending.delete(group);

@@ -17,12 +17,17 @@ pub struct ClientAddr(pub IpAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverTls;
 
+impl ClientAddr {
+    pub(crate) fn of(extensions: &http::Extensions) -> ClientAddr {
+        extensions.get::<ClientAddr>().copied().unwrap_or(ClientAddr(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for ClientAddr {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let local = ClientAddr(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        Ok(parts.extensions.get::<ClientAddr>().copied().unwrap_or(local))
+        Ok(ClientAddr::of(&parts.extensions))
     }
 }
 

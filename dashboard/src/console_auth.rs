@@ -1,6 +1,7 @@
 //! `POST /dash/rt/auth`: lets a signed-in page join the live channels of its own apps, and no others.
 //!
-//! The channels live on the system app; who may join one is decided here alone, by the session and the app's account.
+//! The channels live on the system app; who may join one is decided here alone, by the person's role in the app's
+//! organisation: whoever may not see payloads gets channels without them.
 
 use axum::extract::State;
 use axum::extract::rejection::FormRejection;
@@ -12,6 +13,7 @@ use protocol::signature::channel_auth;
 use protocol::socket_id::SocketId;
 use serde::Deserialize;
 use serde_json::json;
+use tenancy::role::Permission;
 
 use crate::Dashboard;
 use crate::error::PageError;
@@ -38,10 +40,10 @@ async fn authorize(
 ) -> Result<Response, PageError> {
     let Form(request) = form?;
     // An app of somebody else is refused like one that doesn't exist.
-    let Some(app_id) = app_of(&request.channel_name) else { return Ok(refused()) };
-    if SocketId::parse(&request.socket_id).is_none()
-        || tenancy::app::find(dashboard.db(), &current.account().id, app_id).await?.is_none()
-    {
+    let Some((app_id, needed)) = app_of(&request.channel_name) else { return Ok(refused()) };
+    let found = tenancy::membership::for_app(dashboard.db(), &current.user().id, app_id).await?;
+    let may = found.is_some_and(|(membership, _)| membership.role.allows(needed));
+    if SocketId::parse(&request.socket_id).is_none() || !may {
         return Ok(refused());
     }
     let system = dashboard.system();
@@ -49,11 +51,18 @@ async fn authorize(
     Ok(Json(json!({ "auth": format!("{}:{signature}", system.key) })).into_response())
 }
 
-/// The app whose console a channel carries: `private-dash-app-{id}-{group}`.
-fn app_of(channel: &str) -> Option<u64> {
-    let (id, group) = channel.strip_prefix("private-dash-app-")?.split_once('-')?;
+/// The app whose console a channel carries, and what one must be allowed: `private-dash-app-{id}-{group}` has payloads,
+/// `private-dash-meta-{id}-{group}` has none; the numbers are no payload.
+fn app_of(channel: &str) -> Option<(u64, Permission)> {
+    let (kind, rest) = channel.strip_prefix("private-dash-")?.split_once('-')?;
+    let (id, group) = rest.split_once('-')?;
+    let needed = match (kind, group) {
+        ("app", "stat") | ("meta", _) => Permission::SeeApps,
+        ("app", _) => Permission::SeePayloads,
+        _ => return None,
+    };
     let canonical = !id.starts_with('0') && id.bytes().all(|b| b.is_ascii_digit());
-    id.parse().ok().filter(|_| canonical && GROUPS.contains(&group))
+    id.parse().ok().filter(|_| canonical && GROUPS.contains(&group)).map(|id| (id, needed))
 }
 
 fn refused() -> Response {
@@ -64,13 +73,14 @@ fn refused() -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::app_of;
+    use super::{Permission, app_of};
 
     #[test]
     fn only_the_groups_of_a_numbered_app_are_channels_of_the_console() {
-        assert_eq!(app_of("private-dash-app-1001-msg"), Some(1001));
-        assert_eq!(app_of("private-dash-app-1001-hook"), Some(1001));
-        assert_eq!(app_of("private-dash-app-1001-stat"), Some(1001));
+        assert_eq!(app_of("private-dash-app-1001-msg"), Some((1001, Permission::SeePayloads)));
+        assert_eq!(app_of("private-dash-app-1001-hook"), Some((1001, Permission::SeePayloads)));
+        assert_eq!(app_of("private-dash-app-1001-stat"), Some((1001, Permission::SeeApps)));
+        assert_eq!(app_of("private-dash-meta-1001-msg"), Some((1001, Permission::SeeApps)));
         for bad in [
             "private-dash-app-1001-hooks",
             "private-dash-app-1001-msg-x",
@@ -79,6 +89,7 @@ mod tests {
             "private-dash-app--msg",
             "private-dash-app-1001",
             "presence-dash-app-1001-msg",
+            "private-dash-org-1001-msg",
             "orders",
             "",
         ] {

@@ -12,6 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use tenancy::db::DbError;
+use tenancy::role::Permission;
 
 use crate::page;
 
@@ -28,6 +29,12 @@ pub enum PageError {
     SessionNotFound,
     /// No such error code to explain.
     CodeNotFound,
+    /// They don't belong to such an organisation.
+    OrganisationNotFound,
+    /// Their role in the organisation doesn't have it.
+    NotAllowed(Permission),
+    /// They belong to no organisation.
+    NoOrganisation,
     /// Nobody is signed in; `next` is where to go afterwards.
     SignedOut {
         /// A path of the dashboard, or nothing.
@@ -83,6 +90,21 @@ impl PageError {
                 "No such code",
                 "This server never answers with that code.",
             ),
+            PageError::OrganisationNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Organisation not found",
+                "You don't belong to such an organisation. Somebody may have removed you.",
+            ),
+            PageError::NotAllowed(permission) => {
+                (StatusCode::FORBIDDEN, "not_allowed", "Your role doesn't allow this", who_may(*permission))
+            }
+            PageError::NoOrganisation => (
+                StatusCode::FORBIDDEN,
+                "no_organisation",
+                "You belong to no organisation",
+                "Ask an Owner or Admin of an organisation to invite you, and open the link that you get.",
+            ),
             PageError::SignedOut { .. } => (
                 StatusCode::UNAUTHORIZED,
                 "signed_out",
@@ -119,6 +141,40 @@ impl PageError {
                 "Something broke on our side",
                 "The error is in the server's log. Try again; if it stays, tell whoever runs this server.",
             ),
+        }
+    }
+}
+
+/// Whose role has a permission, and who can give one.
+fn who_may(permission: Permission) -> &'static str {
+    match permission {
+        Permission::SeeStats => "Every member may. Ask an Owner or Admin to invite you.",
+        Permission::SeeApps => {
+            "Billing sees numbers only. To open apps you need to be Viewer, Developer, Admin or Owner; an Owner or Admin can change your role."
+        }
+        Permission::SeePayloads => {
+            "To see payloads and webhooks you need to be Developer, Admin or Owner; an Owner or Admin can change your role."
+        }
+        Permission::SendEvents => {
+            "To send events and webhooks you need to be Developer, Admin or Owner; an Owner or Admin can change your role."
+        }
+        Permission::UseSecrets => {
+            "To see secrets and make keys you need to be Developer, Admin or Owner; an Owner or Admin can change your role."
+        }
+        Permission::ManageApps => {
+            "Apps, their settings, keys and webhooks are managed by Owners and Admins. Ask one of them to do it, or to change your role."
+        }
+        Permission::RemoveApps => {
+            "Apps are deleted and moved by Owners and Admins. Ask one of them to do it, or to change your role."
+        }
+        Permission::ManagePeople => {
+            "People and the audit log are for Owners and Admins. Ask one of them to do it, or to change your role."
+        }
+        Permission::ManageBilling => {
+            "Plan and payment are for Owners and Billing. Ask an Owner to do it, or to change your role."
+        }
+        Permission::ManageOrganisation => {
+            "Only an Owner may rename or delete an organisation. Ask one of them."
         }
     }
 }
@@ -165,6 +221,7 @@ impl IntoResponse for PageError {
                 let onward = match &self {
                     PageError::AppNotFound => ("/dash", "All apps"),
                     PageError::SessionNotFound => ("/dash/account", "Your account"),
+                    PageError::NoOrganisation => ("/dash/account", "Your account"),
                     PageError::CodeNotFound => ("/e/", "All error codes"),
                     _ => ("/dash", "Go to the dashboard"),
                 };

@@ -12,11 +12,14 @@ use http::StatusCode;
 use protocol::signature::{body_md5, sign_request};
 use serde::Deserialize;
 use serde_json::json;
+use tenancy::audit::Action;
 
 use crate::Dashboard;
+use crate::acts;
 use crate::error::PageError;
 use crate::pages::keys;
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, SendEvents};
+use crate::session::CurrentUser;
 
 /// The signing endpoint.
 pub(crate) fn routes() -> Router<Dashboard> {
@@ -33,7 +36,8 @@ struct Event {
 }
 
 async fn sign(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<SendEvents>,
     State(dashboard): State<Dashboard>,
     event: Result<Json<Event>, JsonRejection>,
 ) -> Result<Response, PageError> {
@@ -44,6 +48,9 @@ async fn sign(
         }
         Err(_) => return Err(PageError::BadForm),
     };
+    let named = |text: &str| text.chars().take(200).collect::<String>();
+    let details = json!({ "channel": named(&event.channel), "event": named(&event.event) });
+    acts::in_app(&dashboard, &current.by(), Action::ConsoleSend, &app, &app.name, details).await;
     let key = keys::oldest(&dashboard, &app).await?;
     let mut body = json!({ "name": event.event, "channels": [event.channel], "data": event.data });
     if let Some(socket_id) = event.socket_id {

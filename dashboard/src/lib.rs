@@ -3,6 +3,7 @@
 //! Rendered on the server, usable without scripts. They read and write the control plane through `tenancy` and see live
 //! numbers only through [`Live`]; they never touch the data plane.
 
+mod acts;
 pub mod assets;
 mod browser_name;
 pub mod client;
@@ -49,6 +50,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::home::routes())
         .merge(pages::account::routes())
         .merge(pages::account_export::routes())
+        .merge(pages::organisations::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())

@@ -4,6 +4,9 @@ use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 use tenancy::app::App;
+use tenancy::membership::Membership;
+pub(crate) use tenancy::role::Permission;
+use tenancy::role::Role;
 
 use crate::error::PageError;
 use crate::session::CurrentUser;
@@ -16,22 +19,50 @@ pub struct Frame {
     pub csrf: String,
     /// Whose session this is.
     pub email: String,
-    /// Their workspace.
+    /// The organisation that the page is about; empty for who belongs to none.
     pub account: String,
+    /// All that they belong to, as the switcher lists them.
+    pub organisations: Vec<Choice>,
+    role: Option<Role>,
+}
+
+/// An organisation in the switcher.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What they are there.
+    pub role: &'static str,
+    /// The one that the page is about.
+    pub here: bool,
 }
 
 impl Frame {
     /// The frame for this person.
     pub fn new(current: &CurrentUser) -> Frame {
+        let here = current.here();
+        let choice = |one: &Membership| Choice {
+            id: one.account.id.clone(),
+            name: one.account.name.clone(),
+            role: one.role.title(),
+            here: here.is_some_and(|here| here.account.id == one.account.id),
+        };
         Frame {
             csrf: current.csrf().to_owned(),
             email: current.user().email.clone(),
-            account: current.account().name.clone(),
+            account: here.map(|here| here.account.name.clone()).unwrap_or_default(),
+            organisations: current.memberships().iter().map(choice).collect(),
+            role: here.map(|here| here.role),
         }
     }
-}
 
-impl Frame {
+    /// Does their role allow this? For links and buttons; the handler asks by itself.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.role.is_some_and(|role| role.allows(permission))
+    }
+
     /// The letter in the account's round button.
     pub fn initial(&self) -> String {
         self.email.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default()
@@ -227,6 +258,7 @@ pub fn icon(name: &str) -> String {
         "theme" => {
             r#"<circle cx="10" cy="10" r="6.5"/><path d="M10 3.5a6.5 6.5 0 0 1 0 13z" fill="currentColor"/>"#
         }
+        "switch" => r#"<path d="M6.5 8L10 4.5 13.5 8M6.5 12l3.5 3.5 3.5-3.5"/>"#,
         "copy" => r#"<path d="M7 7h9v9H7zM4 13V4h9"/>"#,
         _ => "",
     };

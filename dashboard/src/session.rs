@@ -1,4 +1,5 @@
-//! Who is signed in: the session cookie, and the extractor that a page takes to be for signed-in people only.
+//! Who is signed in: the session cookie, and the extractor that a page takes to be for signed-in people only. What they may
+//! do in an organisation is asked through [`crate::scope`].
 //!
 //! The database holds only a hash of the cookie's value; time-outs are `tenancy::session`'s business.
 
@@ -9,29 +10,35 @@ use axum::extract::FromRequestParts;
 use http::header::{COOKIE, SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use tenancy::account::Account;
-use tenancy::session::Client;
-use tenancy::user::{User, UserId};
+use serde_json::Value;
+use tenancy::audit::{Action, By};
+use tenancy::membership::{self, Membership};
+use tenancy::role::Permission;
+use tenancy::session::{Client, Session};
+use tenancy::user::User;
 
-use crate::client::RequestOrigin;
+use crate::client::{ClientAddr, RequestOrigin};
 use crate::error::PageError;
-use crate::{Dashboard, csrf};
+use crate::{Dashboard, acts, csrf};
 
 /// The cookie's name.
 pub const SESSION_COOKIE: &str = "fanfare_session";
 /// How long a browser keeps the cookie, in seconds (30 days: the absolute end of a session).
 const COOKIE_SECONDS: u32 = 30 * 24 * 3600;
 
-/// The signed-in person and their account. A handler that takes it can't be reached without a session: pages send the
+/// The signed-in person. A handler that takes it can't be reached without a session: pages send the
 /// visitor to `/login` and back, JSON endpoints answer 401.
 #[derive(Clone)]
 pub struct CurrentUser(Arc<Inner>);
 
 struct Inner {
     user: User,
-    account: Account,
+    memberships: Vec<Membership>,
+    /// Which of them this request is about.
+    here: Option<usize>,
     csrf: String,
     session_id: String,
+    client: Client,
 }
 
 impl std::fmt::Debug for CurrentUser {
@@ -46,9 +53,31 @@ impl CurrentUser {
         &self.0.user
     }
 
-    /// The account whose apps they see.
-    pub fn account(&self) -> &Account {
-        &self.0.account
+    /// Their place in the organisation that this request is about: of an app's page the app's, else the one they chose, else
+    /// their oldest. `None` for who belongs to none.
+    pub(crate) fn here(&self) -> Option<&Membership> {
+        self.0.here.map(|at| &self.0.memberships[at])
+    }
+
+    /// Everything they belong to, oldest first.
+    pub(crate) fn memberships(&self) -> &[Membership] {
+        &self.0.memberships
+    }
+
+    /// Their place, if it allows this.
+    pub(crate) fn allowed(&self, permission: Permission) -> Result<&Membership, PageError> {
+        let here = self.here().ok_or(PageError::NoOrganisation)?;
+        if here.role.allows(permission) { Ok(here) } else { Err(PageError::NotAllowed(permission)) }
+    }
+
+    /// Does their role allow this?
+    pub fn may(&self, permission: Permission) -> bool {
+        self.allowed(permission).is_ok()
+    }
+
+    /// Them, as the audit log names who did something.
+    pub(crate) fn by(&self) -> By {
+        acts::by(&self.0.user, self.0.client.clone())
     }
 
     /// The token that forms (`csrf`) and scripts (`X-CSRF-Token`) send back; bound to this session.
@@ -69,8 +98,18 @@ impl CurrentUser {
         let Some(token) = session_token(&parts.headers) else { return Ok(None) };
         let Some(session) = tenancy::session::find(dashboard.db(), token).await? else { return Ok(None) };
         let csrf = csrf::session_token(token);
-        let inner = Inner { user: session.user, account: session.account, csrf, session_id: session.id_hash };
-        let current = CurrentUser(Arc::new(inner));
+        let memberships = membership::of_user(dashboard.db(), &session.user.id).await?;
+        let of_app = match crate::scope::app_id(parts, dashboard).await {
+            Some(id) => membership::account_of_app(dashboard.db(), id).await?,
+            None => None,
+        };
+        let place = |account_id: &str| memberships.iter().position(|one| one.account.id == account_id);
+        let chosen = of_app.as_deref().and_then(place).or_else(|| place(&session.account_id));
+        let here = chosen.or((!memberships.is_empty()).then_some(0));
+        let ClientAddr(ip) = ClientAddr::of(&parts.extensions);
+        let client = client_of(ip, &parts.headers);
+        let Session { user, id_hash: session_id, .. } = session;
+        let current = CurrentUser(Arc::new(Inner { user, memberships, here, csrf, session_id, client }));
         parts.extensions.insert(current.clone());
         Ok(Some(current))
     }
@@ -119,7 +158,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 /// Starts a session for `user` and ends the one that the browser held, so that an id known before sign-in opens nothing.
 pub(crate) async fn sign_in(
     dashboard: &Dashboard,
-    user: &UserId,
+    user: &User,
     ip: IpAddr,
     old: &HeaderMap,
     origin: &RequestOrigin,
@@ -128,11 +167,17 @@ pub(crate) async fn sign_in(
     if let Some(old) = session_token(old) {
         tenancy::session::end(dashboard.db(), old).await?;
     }
-    let user_agent = old.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let client = Client::new(ip, user_agent);
-    let new = tenancy::session::start(dashboard.db(), user, &client).await?;
+    let client = client_of(ip, old);
+    let new = tenancy::session::start(dashboard.db(), &user.id, &client).await?;
+    acts::of_person(dashboard, &acts::by(user, client), Action::SignIn, Value::Null).await;
     set_cookie(headers, SESSION_COOKIE, &new.token, COOKIE_SECONDS, origin.https);
     Ok(())
+}
+
+/// Network and browser of a request, as far as they are kept.
+pub(crate) fn client_of(ip: IpAddr, headers: &HeaderMap) -> Client {
+    let user_agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    Client::new(ip, user_agent)
 }
 
 /// Adds a `Set-Cookie`; 0 seconds removes the cookie.

@@ -3,8 +3,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::cache::{Cache, Cached};
 use crate::console::Console;
@@ -115,6 +117,8 @@ pub struct AppSnapshot {
     pub limits: Limits,
     /// Whose connections and messages are counted together: `account:ID` or `app:ID`.
     pub meter_scope: Arc<str>,
+    /// Names who may watch its console: whoever was let in under another name must ask again.
+    pub access: Arc<str>,
     /// Where its webhooks go.
     pub webhooks: Vec<Endpoint>,
     /// The dashboard's own app: no console, no meter.
@@ -163,6 +167,8 @@ pub struct App {
     pub channels: Channels,
     /// What happened, for the debug console.
     pub console: Console,
+    /// Sockets from before it may not join the channels of the console any more.
+    pub(crate) watched_anew: Mutex<Option<Instant>>,
     pub(crate) cache: Cache,
     pub(crate) users: Users,
     pub(crate) backlog: AppBacklog,
@@ -199,6 +205,7 @@ impl App {
             id: snapshot.id,
             console: Console::new(node, snapshot.internal),
             channels: Channels::default(),
+            watched_anew: Mutex::default(),
             backlog: AppBacklog::default(),
             cache: Cache::default(),
             users: Users::default(),
@@ -280,6 +287,7 @@ pub(crate) mod tests {
                 presence_members_max: 100,
             },
             meter_scope: "account:a".into(),
+            access: "".into(),
             webhooks: vec![],
             internal: false,
             version: 1,

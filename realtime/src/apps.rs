@@ -53,6 +53,17 @@ struct Maps {
     leaving: Vec<Arc<App>>,
 }
 
+/// What became of an app that was read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reloaded {
+    /// It has the snapshot of now.
+    Changed,
+    /// It is counted with others than before, since it was moved to another account.
+    Moved,
+    /// It was deleted.
+    Gone,
+}
+
 /// The apps that this node has met.
 pub struct Apps {
     source: Arc<dyn AppSource>,
@@ -129,28 +140,38 @@ impl Apps {
         }
     }
 
-    /// Reads an app anew. Gives what the node holds of it and whether it still exists.
-    pub(crate) async fn reload(&self, id: u64) -> Result<Option<(Arc<App>, bool)>, SourceError> {
+    /// Reads an app anew. Gives what the node holds of it and what became of it.
+    pub(crate) async fn reload(&self, id: u64) -> Result<Option<(Arc<App>, Reloaded)>, SourceError> {
         self.unknown.lock().clear();
         let Some(app) = self.loaded(id) else { return Ok(None) };
         match self.source.by_id(id).await? {
             Some(record) => {
+                if record.snapshot.meter_scope != app.snapshot().meter_scope {
+                    // Its counts belong to another scope from here on, so it leaves and comes anew.
+                    self.let_go(&app);
+                    return Ok(Some((self.install(record), Reloaded::Moved)));
+                }
                 let mut maps = self.maps.write();
                 maps.by_key.retain(|_, held| !Arc::ptr_eq(held, &app));
                 for pair in &record.snapshot.keys {
                     maps.by_key.insert(pair.key.clone(), app.clone());
                 }
                 app.replace(record.snapshot);
-                Ok(Some((app.clone(), true)))
+                Ok(Some((app.clone(), Reloaded::Changed)))
             }
             None => {
-                let mut maps = self.maps.write();
-                maps.by_id.remove(&id);
-                maps.leaving.push(app.clone());
-                maps.by_key.retain(|_, held| !Arc::ptr_eq(held, &app));
-                Ok(Some((app.clone(), false)))
+                self.let_go(&app);
+                Ok(Some((app, Reloaded::Gone)))
             }
         }
+    }
+
+    /// Nobody finds it any more; its last sockets and counts are still to be dealt with.
+    fn let_go(&self, app: &Arc<App>) {
+        let mut maps = self.maps.write();
+        maps.by_id.remove(&app.id());
+        maps.leaving.push(app.clone());
+        maps.by_key.retain(|_, held| !Arc::ptr_eq(held, app));
     }
 
     fn install(&self, record: AppRecord) -> Arc<App> {

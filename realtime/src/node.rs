@@ -3,15 +3,19 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::apps::{AppSource, Apps, SourceError};
+use protocol::close::CloseCode;
+
+use crate::app::{App, AppSnapshot};
+use crate::apps::{AppSource, Apps, Reloaded, SourceError};
 use crate::broker::{Broker, Local};
-use crate::console::{Kind, run_tap};
+use crate::console::{self, Kind, run_tap};
 use crate::fallback::session::Sessions;
 use crate::later::{self, Later};
 use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
 use crate::shard::{self};
+use crate::subscribe::{self, Refusal};
 use crate::unknown_keys::UnknownKeys;
 use crate::usage::{self, UsageSink};
 use crate::webhooks::Webhooks;
@@ -165,8 +169,19 @@ impl Node {
     pub async fn refresh(&self, id: u64) -> Result<(), SourceError> {
         self.webhooks().nudge();
         let before = self.apps().loaded(id).map(|app| app.snapshot());
-        let Some((app, exists)) = self.apps().reload(id).await? else { return Ok(()) };
-        let snapshot = app.snapshot();
+        let Some((app, became)) = self.apps().reload(id).await? else { return Ok(()) };
+        if became == Reloaded::Moved {
+            self.close_consoles(&app);
+            self.close_app(id, CloseCode::Reconnect, "The app was moved");
+            return Ok(());
+        }
+        let (snapshot, exists) = (app.snapshot(), became == Reloaded::Changed);
+        if let Some(before) = before.as_deref().filter(|before| before.access != snapshot.access) {
+            self.close_consoles(&app);
+            if exists && *before == (AppSnapshot { access: before.access.clone(), ..(*snapshot).clone() }) {
+                return Ok(());
+            }
+        }
         if exists && before.is_some_and(|before| before == snapshot) {
             // A wake-up only, such as for a webhook to send again.
             return Ok(());
@@ -189,7 +204,6 @@ impl Node {
                 ),
             };
         });
-        use protocol::close::CloseCode;
         if !exists {
             self.close_app(id, CloseCode::UnknownApp, "The app was deleted");
         } else if !snapshot.enabled {
@@ -198,7 +212,33 @@ impl Node {
         Ok(())
     }
 
-    fn close_app(&self, id: u64, code: protocol::close::CloseCode, reason: &str) {
+    /// Whoever watches an app's console must ask anew whether they may: with a new socket, for which no signature of before is
+    /// good.
+    fn close_consoles(&self, app: &App) {
+        *app.watched_anew.lock() = Some(Instant::now());
+        let prefixes: Arc<[String]> = console::channel_prefixes(app.id()).into();
+        let reason: Arc<str> = "Who may watch this app has changed".into();
+        self.0.shards.iter().for_each(|shard| {
+            shard.push(Command::CloseOn(SYSTEM_APP_ID, prefixes.clone(), reason.clone()));
+        });
+    }
+
+    /// Is a channel of the dashboard's own app one that a socket of this age may join? Of other apps, all are.
+    pub(crate) fn may_watch(&self, app: &App, channel: &str, opened: Instant) -> Result<(), Refusal> {
+        if app.id() != SYSTEM_APP_ID {
+            return Ok(());
+        }
+        let watched =
+            channel.split('-').nth(3).and_then(|id| id.parse().ok()).and_then(|id| self.apps().loaded(id));
+        match watched.and_then(|watched| *watched.watched_anew.lock()) {
+            Some(since) if opened <= since => {
+                Err(subscribe::auth(403, "Who may watch this app has changed: connect again".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn close_app(&self, id: u64, code: CloseCode, reason: &str) {
         let reason: Arc<str> = reason.into();
         self.0.shards.iter().for_each(|shard| shard.push(Command::CloseApp(id, code, reason.clone())));
     }

@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
     pub(crate) hint: Option<Hint>,
 }
 
-fn auth(status: u16, message: String) -> Refusal {
+pub(crate) fn auth(status: u16, message: String) -> Refusal {
     Refusal { kind: "AuthError", status, message, hint: None }
 }
 

@@ -1,26 +1,19 @@
-//! The tenant: what owns apps and has a plan. Today an account has one member, its owner; the membership between
-//! user and account is there so that teams need no other tables.
+//! The tenant: what owns apps and has a plan. Pages call it an organisation. Who belongs to it is in [`crate::membership`] and
+//! [`crate::member`], making and ending it in [`crate::organisation`].
 
-use crate::db::{Db, DbError, read};
+use crate::db::DbError;
 use crate::plan::Plan;
 use crate::statements;
-use crate::user::UserId;
 
 statements::sqls! {
     INSERT = "insert into accounts (id, name, plan, created_ms) values ($1, $2, $3, $4)";
     INSERT_MEMBERSHIP = "insert into memberships (user_id, account_id, role, created_ms) values ($1, $2, $3, $4)";
-    OF_USER = "select a.id, a.name, a.plan, a.created_ms
-        from accounts a join memberships m on m.account_id = a.id
-        where m.user_id = $1 order by m.created_ms, a.id limit 1";
     /// Changes nothing; holds the account's row until commit, so that two of its writers come one after the other.
     LOCK = "update accounts set name = name where id = $1";
 }
 
 /// An account's id: UUIDv7 as text.
 pub type AccountId = String;
-
-/// The role of who made the account.
-pub(crate) const ROLE_OWNER: &str = "owner";
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +40,4 @@ impl Account {
 /// Reads a plan's name from a row.
 pub(crate) fn parse_plan(name: &str) -> Result<Plan, DbError> {
     Plan::parse(name).ok_or(DbError::row("plan"))
-}
-
-/// The account of a user. Errors: also when the user is unknown, for every user has an account.
-pub async fn load_for_user(db: &Db, user_id: &UserId) -> Result<Account, DbError> {
-    Account::from_row(read!(db, |p| sqlx::query_as(OF_USER).bind(user_id).fetch_one(p).await)?)
 }

@@ -1,5 +1,6 @@
 //! Apps and their keys: the records, and every finder. Making one is in [`create`](self::create()), changing and
-//! deleting in `app/edit.rs`, further keys in `app/keys.rs`, what a node reads in `app/node_view.rs`. All of those are
+//! deleting in `app/edit.rs`, further keys in `app/keys.rs`, what a node reads in `app/node_view.rs`, another owner in
+//! `app/transfer.rs`. All of those are
 //! used through this module.
 //!
 //! A finder for customers takes the account: the app of another account is the same as one that never was.
@@ -9,12 +10,14 @@ pub(crate) mod edit;
 mod features;
 pub(crate) mod keys;
 pub(crate) mod node_view;
+pub(crate) mod transfer;
 
 pub use create::{APPS_PER_ACCOUNT_MAX, CreateAppError, NAME_CHARS_MAX, NewApp, create};
 pub use edit::{AppChange, ORIGIN_CHARS_MAX, ORIGINS_MAX, UpdateAppError, delete, update};
 pub use features::{FeatureChange, Features};
 pub use keys::{KEYS_PER_APP_MAX, KeyError, create_key, delete_key};
 pub use node_view::{NodeView, node_view_by_id, node_view_by_key};
+pub use transfer::{TransferError, transfer};
 
 use crate::account::{AccountId, parse_plan};
 use crate::db::{Db, DbError, read};

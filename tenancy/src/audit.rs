@@ -92,6 +92,17 @@ actions! {
     WebhookDelete "webhook.delete" "deleted a webhook endpoint of the app",
     WebhookTest "webhook.test" "sent a test event to a webhook endpoint of the app",
     WebhookReplay "webhook.replay" "sent webhooks of the app again",
+    AppTransfer "app.transfer" "moved the app to another organisation",
+    MemberChange "member.change" "changed the role of",
+    MemberRemove "member.remove" "removed",
+    MemberLeave "member.leave" "left the organisation",
+    InvitationCreate "invitation.create" "invited",
+    InvitationRenew "invitation.renew" "made a new invitation link for",
+    InvitationRevoke "invitation.revoke" "took back the invitation of",
+    InvitationAccept "invitation.accept" "joined by invitation",
+    OrganisationCreate "organisation.create" "created the organisation",
+    OrganisationRename "organisation.rename" "renamed the organisation",
+    OrganisationDelete "organisation.delete" "deleted the organisation",
     ConsoleSend "console.send" "sent an event from the console of the app",
 }
 
@@ -256,6 +267,8 @@ macro_rules! insert {
             .map(drop)
     }};
 }
+pub(crate) use insert;
+
 /// Writes down that something was done.
 pub async fn record(db: &Db, by: &By, entry: Entry<'_>) -> Result<(), DbError> {
     write!(db, |p| insert!(p, by, &entry, None))?;
@@ -378,7 +391,7 @@ pub async fn prune(db: &Db, account_id: &AccountId, rows_max: i64, now_ms: i64) 
 }
 
 /// The least id of a time; ids begin with it.
-fn first_id_at(ms: i64) -> String {
+pub(crate) fn first_id_at(ms: i64) -> String {
     format!("aud_{:012x}", ms.max(0))
 }
 

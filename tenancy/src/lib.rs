@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!  user ── membership ── account ── app ── app key
-//!   │                      │         │
+//!   │       role, grants   │         │
 //!  session, login token   plan      usage per day        changes: which app to look at again
-//!                         audit log  webhook endpoint ── delivery ── attempt
+//!              invitation, audit log webhook endpoint ── delivery ── attempt
 //! ```
 //!
 //! Every customer-facing finder takes the account, so that the app of another account is the same as an unknown one.
 
+mod access;
 pub mod account;
 pub mod app;
 pub mod audit;
@@ -17,13 +18,18 @@ pub mod changes;
 pub mod clock;
 pub mod db;
 pub mod instance;
+pub mod invitation;
 pub mod limits;
 pub mod login_token;
+pub mod member;
+pub mod membership;
 mod migrations;
+pub mod organisation;
 pub mod owner;
 mod password;
 pub mod password_change;
 pub mod plan;
+pub mod role;
 pub mod secret;
 pub mod session;
 pub mod statements;

@@ -2,23 +2,22 @@
 //! without use, or after thirty days. Cookies themselves are the dashboard's work. Where a sign-in came from is kept for its
 //! own person to look at, with the address cut to its network.
 
-use crate::account::Account;
+use crate::account::AccountId;
 use crate::clock::{DAY_MS, HOUR_MS, SECOND_MS, now_ms};
 use crate::db::{Db, DbError, read, write};
 use crate::secret::{TOKEN_BYTES, is_token, random_hex, token_hash};
 use crate::statements;
-use crate::user::{self, User, UserId};
+use crate::user::{User, UserId};
 use std::fmt;
 use std::net::IpAddr;
 
 statements::sqls! {
     INSERT = "insert into sessions (token_hash, user_id, created_ms, last_seen_ms, address, user_agent)
         values ($1, $2, $3, $3, $4, $5)";
-    FIND = "select u.id, u.email, u.created_ms, a.id, a.name, a.plan, a.created_ms, s.last_seen_ms
+    FIND = "select u.id, u.email, u.created_ms, s.account_id, s.last_seen_ms
         from sessions s join users u on u.id = s.user_id
-        join memberships m on m.user_id = u.id join accounts a on a.id = m.account_id
-        where s.token_hash = $1 and s.last_seen_ms > $2 and s.created_ms > $3
-        order by m.created_ms, a.id limit 1";
+        where s.token_hash = $1 and s.last_seen_ms > $2 and s.created_ms > $3";
+    WORK_IN = "update sessions set account_id = $3 where token_hash = $1 and user_id = $2";
     SEEN = "update sessions set last_seen_ms = $1 where token_hash = $2 and last_seen_ms < $1";
     END = "delete from sessions where token_hash = $1";
     END_OF_USER = "delete from sessions where user_id = $1 and token_hash = $2";
@@ -102,8 +101,8 @@ pub struct Session {
     pub id_hash: String,
     /// Whose session it is.
     pub user: User,
-    /// The account they work in.
-    pub account: Account,
+    /// The organisation that they chose to work in. Empty, or one that they have left: none was chosen.
+    pub account_id: AccountId,
 }
 
 /// Begins a session; call it at every sign-in, so that a token from before cannot be used after.
@@ -141,7 +140,7 @@ pub async fn start_at(
     Ok(NewSession { token })
 }
 
-type FindRow = (String, String, i64, String, String, String, i64, i64);
+type FindRow = (String, String, i64, String, i64);
 
 /// The live session of a token. `None` if it never was, has ended or expired.
 pub async fn find(db: &Db, token: &str) -> Result<Option<Session>, DbError> {
@@ -160,11 +159,8 @@ pub async fn find_at(db: &Db, token: &str, now_ms: i64) -> Result<Option<Session
         .bind(now_ms - ABSOLUTE_MS)
         .fetch_optional(p)
         .await)?;
-    let Some((id, email, created_ms, account_id, name, plan, account_created_ms, last_seen_ms)) = row else {
-        return Ok(None);
-    };
-    let (user, account) =
-        user::from_row((id, email, created_ms, account_id, name, plan, account_created_ms))?;
+    let Some((id, email, created_ms, account_id, last_seen_ms)) = row else { return Ok(None) };
+    let user = User { id, email, created_ms };
     if now_ms - last_seen_ms >= SEEN_EVERY_MS {
         let seen = write!(db, |p| sqlx::query(SEEN).bind(now_ms).bind(&id_hash).execute(p).await.map(drop));
         // A full disk must not sign anybody out: the page is read-only for this purpose.
@@ -172,7 +168,24 @@ pub async fn find_at(db: &Db, token: &str, now_ms: i64) -> Result<Option<Session
             tracing::warn!(%error, "the use of a session could not be written down");
         }
     }
-    Ok(Some(Session { id_hash, user, account }))
+    Ok(Some(Session { id_hash, user, account_id }))
+}
+
+/// Chooses the organisation that a session of this user works in; whether they belong to it is asked at every use.
+pub async fn work_in(
+    db: &Db,
+    user_id: &UserId,
+    id_hash: &str,
+    account_id: &AccountId,
+) -> Result<(), DbError> {
+    write!(db, |p| sqlx::query(WORK_IN)
+        .bind(id_hash)
+        .bind(user_id)
+        .bind(account_id)
+        .execute(p)
+        .await
+        .map(drop))?;
+    Ok(())
 }
 
 /// Ends a session. Whether it was there says nothing to the caller: signed out is signed out.

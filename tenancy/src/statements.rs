@@ -13,17 +13,23 @@ pub(crate) use sqls;
 /// Every SQL text that this crate sends, as (name, text).
 pub fn all() -> Vec<(&'static str, &'static str)> {
     [
+        crate::access::ALL,
         crate::account::ALL,
         crate::app::ALL,
         crate::app::create::ALL,
         crate::app::edit::ALL,
         crate::app::keys::ALL,
         crate::app::node_view::ALL,
+        crate::app::transfer::ALL,
         crate::audit::ALL,
         crate::changes::ALL,
         crate::db::ALL,
         crate::instance::ALL,
+        crate::invitation::ALL,
         crate::login_token::ALL,
+        crate::member::ALL,
+        crate::membership::ALL,
+        crate::organisation::ALL,
         crate::owner::ALL,
         crate::password_change::ALL,
         crate::session::ALL,

@@ -6,6 +6,7 @@ use crate::clock::now_ms;
 use crate::db::{Db, DbError, read, tx, write};
 use crate::password::{self, Refused};
 use crate::plan::Plan;
+use crate::role::Role;
 use crate::statements;
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ statements::sqls! {
         where m.role = 'owner' order by u.created_ms, u.id, m.created_ms limit 1";
     WITH_ACCOUNT_BY_EMAIL = "select u.id, u.email, u.created_ms, a.id, a.name, a.plan, a.created_ms
         from users u join memberships m on m.user_id = u.id join accounts a on a.id = m.account_id
-        where u.email = $1 order by m.created_ms, a.id limit 1";
+        where u.email = $1 order by case when m.role = 'owner' then 0 else 1 end, m.created_ms, a.id limit 1";
 }
 
 /// A user's id: UUIDv7 as text.
@@ -129,7 +130,7 @@ pub(crate) async fn insert(
         sqlx::query(account::INSERT_MEMBERSHIP)
             .bind(&user.id)
             .bind(&account.id)
-            .bind(account::ROLE_OWNER)
+            .bind(Role::Owner.name())
             .bind(now)
             .execute(&mut *t)
             .await
@@ -200,7 +201,7 @@ pub(crate) fn from_row(row: UserAccountRow) -> Result<(User, Account), DbError> 
     Ok((User { id, email, created_ms }, account))
 }
 
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     Uuid::now_v7().to_string()
 }
 

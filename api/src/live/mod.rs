@@ -1,5 +1,6 @@
 //! The data plane as a signed-in person may see it: console rows (back-fill and stream) and the doctor's unknown keys. The
-//! one module that sees both planes; an app is only ever found through the person's account.
+//! one module that sees both planes; an app is only ever found through an organisation of the person. Whoever may not see
+//! payloads is sent none.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,11 +16,12 @@ use futures_util::stream::{self, Stream};
 use http::{HeaderMap, StatusCode, header};
 use realtime::Node;
 use realtime::app::App;
-use realtime::console::{mask_ip, stat};
+use realtime::console::{Row, mask_ip, stat};
 use realtime::ws::PeerAddr;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tenancy::db::Db;
+use tenancy::role::Permission;
 
 /// Rows in one back-fill.
 const PAGE_ROWS_MAX: usize = 1_000;
@@ -64,8 +66,23 @@ const NOT_FOUND: LiveError =
 const UNAVAILABLE: LiveError =
     LiveError(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Storage can't be reached, try again.");
 
-/// The app, if the request's session belongs to its account.
-async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Arc<App>, LiveError> {
+/// An app as one person sees it.
+struct Watched {
+    app: Arc<App>,
+    payloads: bool,
+}
+
+impl Watched {
+    fn rows(&self, rows: &[Arc<Row>]) -> Value {
+        if self.payloads {
+            return json!(rows);
+        }
+        json!(rows.iter().map(|row| row.without_payload()).collect::<Vec<_>>())
+    }
+}
+
+/// The app, if the person of the request's session may see it.
+async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Watched, LiveError> {
     let cookies =
         headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
     let token = cookies.filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == SESSION_COOKIE);
@@ -73,8 +90,11 @@ async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Arc<App>,
     let session =
         tenancy::session::find(&live.db, token).await.map_err(|_| UNAVAILABLE)?.ok_or(UNAUTHORIZED)?;
     let id: u64 = id.parse().map_err(|_| NOT_FOUND)?;
-    tenancy::app::find(&live.db, &session.account.id, id).await.map_err(|_| UNAVAILABLE)?.ok_or(NOT_FOUND)?;
-    live.node.apps().find_by_id(id).await.map_err(|_| UNAVAILABLE)?.ok_or(NOT_FOUND)
+    let found =
+        tenancy::membership::for_app(&live.db, &session.user.id, id).await.map_err(|_| UNAVAILABLE)?;
+    let (membership, _) = found.filter(|(one, _)| one.role.allows(Permission::SeeApps)).ok_or(NOT_FOUND)?;
+    let app = live.node.apps().find_by_id(id).await.map_err(|_| UNAVAILABLE)?.ok_or(NOT_FOUND)?;
+    Ok(Watched { app, payloads: membership.role.allows(Permission::SeePayloads) })
 }
 
 #[derive(Deserialize)]
@@ -89,9 +109,11 @@ async fn events(
     Query(query): Query<PageQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, LiveError> {
-    let app = own_app(&live, &headers, &id).await?;
+    let watched = own_app(&live, &headers, &id).await?;
+    let app = &watched.app;
     let page = app.console.after(query.after.as_deref(), query.limit.unwrap_or(200).clamp(1, PAGE_ROWS_MAX));
-    Ok(Json(json!({ "rows": page.rows, "cursor": page.cursor, "lost": page.lost, "stat": stat(&app) })))
+    let rows = watched.rows(&page.rows);
+    Ok(Json(json!({ "rows": rows, "cursor": page.cursor, "lost": page.lost, "stat": stat(app) })))
 }
 
 async fn events_stream(
@@ -100,29 +122,38 @@ async fn events_stream(
     Query(query): Query<PageQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, LiveError> {
-    let app = own_app(&live, &headers, &id).await?;
+    let watched = own_app(&live, &headers, &id).await?;
     let resumed = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let cursor = resumed.or(query.after).unwrap_or_else(|| app.console.after(None, 1).cursor);
-    let start = (app, cursor, None::<Value>, 0u32, live.node.name().clone());
-    let events = stream::unfold(start, |(app, mut cursor, mut last_stat, mut rounds, node)| async move {
-        loop {
-            if rounds.is_multiple_of(10) {
-                let now = stat(&app);
-                if last_stat.as_ref() != Some(&now) {
-                    last_stat = Some(now.clone());
-                    let event = Event::default().event("stat").data(now.to_string());
-                    return Some((Ok(event), (app, cursor, last_stat, rounds + 1, node)));
+    let cursor = resumed.or(query.after).unwrap_or_else(|| watched.app.console.after(None, 1).cursor);
+    let access = watched.app.snapshot().access.clone();
+    let start = (watched, cursor, None::<Value>, 0u32, live.node.name().clone());
+    let events = stream::unfold(start, move |(watched, mut cursor, mut last_stat, mut rounds, node)| {
+        let access = access.clone();
+        async move {
+            let app = watched.app.clone();
+            loop {
+                if app.snapshot().access != access {
+                    // Who may see what has changed: the page asks again.
+                    return None;
                 }
+                if rounds.is_multiple_of(10) {
+                    let now = stat(&app);
+                    if last_stat.as_ref() != Some(&now) {
+                        last_stat = Some(now.clone());
+                        let event = Event::default().event("stat").data(now.to_string());
+                        return Some((Ok(event), (watched, cursor, last_stat, rounds + 1, node)));
+                    }
+                }
+                rounds = rounds.wrapping_add(1);
+                let page = app.console.after(Some(&cursor), 50);
+                if !page.rows.is_empty() {
+                    cursor = page.cursor.clone();
+                    let data = json!({ "node": &*node, "rows": watched.rows(&page.rows), "dropped": {}, "totals": {}, "lost": page.lost });
+                    let event = Event::default().event("batch").id(page.cursor).data(data.to_string());
+                    return Some((Ok(event), (watched, cursor, last_stat, rounds, node)));
+                }
+                tokio::time::sleep(STREAM_INTERVAL).await;
             }
-            rounds = rounds.wrapping_add(1);
-            let page = app.console.after(Some(&cursor), 50);
-            if !page.rows.is_empty() {
-                cursor = page.cursor.clone();
-                let data = json!({ "node": &*node, "rows": page.rows, "dropped": {}, "totals": {}, "lost": page.lost });
-                let event = Event::default().event("batch").id(page.cursor).data(data.to_string());
-                return Some((Ok(event), (app, cursor, last_stat, rounds, node)));
-            }
-            tokio::time::sleep(STREAM_INTERVAL).await;
         }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))

@@ -116,7 +116,7 @@ export class Drawer {
 
 /** @param {import('./kinds.js').Row} row @returns {HTMLElement[]} */
 function payload(row) {
-  if (row.data === undefined) return [el('p', { class: 'muted' }, visible(row.details || 'This kind of row carries no payload.', { multiline: true }))];
+  if (row.data === undefined) return [el('p', { class: 'muted' }, visible(row.details || (document.querySelector('[data-without-payloads]') ? 'Your role sees no payloads and members.' : 'This kind of row carries no payload.'), { multiline: true }))];
   const parts = [el('p', { class: 'muted payload-note' }, row.details ? visible(row.details, { multiline: true }) : '')];
   if (row.channel?.startsWith('private-encrypted-')) parts.push(el('p', { class: 'muted' }, 'End-to-end encrypted: this is ciphertext, and the server has no key.'));
   const json = row.truncated ? { ok: false } : parseJson(row.data);

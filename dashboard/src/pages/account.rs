@@ -11,6 +11,8 @@ use axum::routing::{get, post};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
+use serde_json::{Value, json};
+use tenancy::audit::Action;
 use tenancy::password_change::{ChangePasswordError, change_password};
 use tenancy::session::{self, Listed};
 use tenancy::user::SignUpError;
@@ -21,7 +23,7 @@ use crate::client::ClientAddr;
 use crate::error::PageError;
 use crate::page::{Frame, html, html_with, moment};
 use crate::session::{CurrentUser, session_token};
-use crate::{Dashboard, browser_name};
+use crate::{Dashboard, acts, browser_name};
 
 pub(crate) fn routes() -> Router<Dashboard> {
     Router::new()
@@ -130,7 +132,11 @@ async fn password(
         Ok(_) | Err(_) => dashboard.throttle().succeeded(&user.email, ip),
     }
     page.new_error = match outcome {
-        Ok(_) => return Ok(go("password")),
+        Ok(ended) => {
+            let details = json!({ "sessions_ended": ended });
+            acts::of_person(&dashboard, &current.by(), Action::PasswordChange, details).await;
+            return Ok(go("password"));
+        }
         Err(ChangePasswordError::Db(error)) => return Err(error.into()),
         Err(ChangePasswordError::Wrong) => {
             page.present_error =
@@ -156,7 +162,9 @@ async fn end_others(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let keep = session_token(&headers).unwrap_or_default();
-    session::end_all_but(dashboard.db(), &current.user().id, keep).await?;
+    let ended = session::end_all_but(dashboard.db(), &current.user().id, keep).await?;
+    let details = json!({ "sessions": ended });
+    acts::of_person(&dashboard, &current.by(), Action::SessionsEnd, details).await;
     Ok(go("others"))
 }
 
@@ -169,5 +177,6 @@ async fn end(
     if !session::end_of_user(dashboard.db(), &current.user().id, &session).await? {
         return Err(PageError::SessionNotFound);
     }
+    acts::of_person(&dashboard, &current.by(), Action::SessionEnd, Value::Null).await;
     Ok(go("session"))
 }

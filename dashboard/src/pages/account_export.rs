@@ -1,4 +1,5 @@
-//! `POST /dash/account/export`: what is stored about a person and their account, as one JSON file. It holds no secret: no
+//! `POST /dash/account/export`: what is stored about a person and, for its Owners, the organisation that
+//! they work in, as one JSON file. It holds no secret: no
 //! password, key pair, session token or value of a webhook header; and of webhook addresses no query.
 //!
 //! A form and not a link, so that no other site and no prefetch can start it.
@@ -10,12 +11,15 @@ use axum::{Json, Router};
 use http::header::CONTENT_DISPOSITION;
 use serde_json::{Value, json};
 use tenancy::app::App;
+use tenancy::audit::Action;
 use tenancy::limits::Limits;
+use tenancy::role::Permission;
 use tenancy::usage::UsageDelta;
 use tenancy::webhook_endpoint::{ChannelFilter, WebhookEndpoint};
 use tenancy::{session, usage, webhook_endpoint};
 
 use crate::Dashboard;
+use crate::acts;
 use crate::error::PageError;
 use crate::page::at;
 use crate::session::CurrentUser;
@@ -25,26 +29,35 @@ pub(crate) fn routes() -> Router<Dashboard> {
 }
 
 async fn export(current: CurrentUser, State(dashboard): State<Dashboard>) -> Result<Response, PageError> {
-    let (db, user, account) = (dashboard.db(), current.user(), current.account());
-    let mut apps = Vec::new();
-    for app in tenancy::app::list(db, &account.id).await? {
-        let webhooks = webhook_endpoint::list(db, &account.id, app.id).await?;
-        apps.push(app_json(&app, &webhooks));
+    let (db, user) = (dashboard.db(), current.user());
+    // What an organisation has is its Owners' to take along.
+    let owned = current.allowed(Permission::ManageOrganisation).ok().map(|place| &place.account);
+    let (mut apps, mut days) = (Vec::new(), Vec::new());
+    if let Some(account) = owned {
+        for app in tenancy::app::list(db, &account.id).await? {
+            let webhooks = webhook_endpoint::list(db, &account.id, app.id).await?;
+            apps.push(app_json(&app, &webhooks));
+        }
+        days = usage::of_account(db, &account.id).await?;
     }
     let sessions = session::list(db, &user.id).await?;
-    let days = usage::of_account(db, &account.id).await?;
-    let limits = Limits::of(account.plan);
+    acts::of_person(&dashboard, &current.by(), Action::DataExport, Value::Null).await;
     let now = tenancy::now_ms();
     let body = json!({
         "exported": time(now),
         "person": { "id": user.id, "email": user.email, "created": time(user.created_ms) },
-        "account": {
+        "organisations": current.memberships().iter().map(|place| json!({
+            "id": place.account.id,
+            "name": place.account.name,
+            "role": place.role.name(),
+        })).collect::<Vec<_>>(),
+        "account": owned.map(|account| json!({
             "id": account.id,
             "name": account.name,
             "plan": account.plan.name(),
             "created": time(account.created_ms),
-            "limits": limits_json(limits),
-        },
+            "limits": limits_json(Limits::of(account.plan)),
+        })),
         "apps": apps,
         "usage_days": days.iter().map(day_json).collect::<Vec<_>>(),
         "sessions": sessions.iter().map(|one| json!({

@@ -13,7 +13,7 @@ use crate::Dashboard;
 use crate::error::PageError;
 use crate::page::{AppBar, Frame, Section, html};
 use crate::pages::keys;
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, SeeApps};
 use crate::session::CurrentUser;
 
 /// The page.
@@ -32,7 +32,7 @@ struct ConsolePage {
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<SeeApps>,
     State(dashboard): State<Dashboard>,
 ) -> Result<Response, PageError> {
     let key = keys::oldest(&dashboard, &app).await?;

@@ -11,6 +11,7 @@ use tenancy::app::App;
 use crate::Dashboard;
 use crate::error::PageError;
 use crate::page::{Frame, Usage, html};
+use crate::scope::{Allowed, SeeStats};
 use crate::session::CurrentUser;
 
 pub(crate) fn routes() -> Router<Dashboard> {
@@ -41,12 +42,13 @@ struct Done {
 
 async fn home(
     current: CurrentUser,
+    allowed: Allowed<SeeStats>,
     State(dashboard): State<Dashboard>,
     Query(done): Query<Done>,
 ) -> Result<Response, PageError> {
-    let apps = tenancy::app::list(dashboard.db(), &current.account().id).await?;
+    let apps = tenancy::membership::apps(dashboard.db(), &allowed.membership).await?;
     let rows = apps.into_iter().map(|app| Row { usage: Usage(dashboard.usage(&app)), app }).collect();
-    let plan = current.account().plan.title();
+    let plan = allowed.account().plan.title();
     html(&HomePage { frame: Frame::new(&current), plan, rows, deleted: done.deleted.is_some() })
 }
 
@@ -67,10 +69,10 @@ struct AllNumbers {
 }
 
 async fn usage(
-    current: CurrentUser,
+    allowed: Allowed<SeeStats>,
     State(dashboard): State<Dashboard>,
 ) -> Result<Json<AllNumbers>, PageError> {
-    let apps = tenancy::app::list(dashboard.db(), &current.account().id).await?;
+    let apps = tenancy::membership::apps(dashboard.db(), &allowed.membership).await?;
     let numbers = |app: &App| {
         let usage = dashboard.usage(app);
         Numbers {

@@ -11,13 +11,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 use tenancy::app::{App, AppKey, KEYS_PER_APP_MAX, KeyError};
+use tenancy::audit::Action;
 
 use crate::Dashboard;
+use crate::acts;
 use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::page::{self, AppBar, Frame, Section, encode, html, html_with};
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, ManageApps, UseSecrets};
 use crate::session::CurrentUser;
 use crate::snippets::{self, Snippet};
 
@@ -89,11 +92,12 @@ struct Wanted {
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<UseSecrets>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, PageError> {
+    acts::shown_secrets(&dashboard, &current.by(), &app).await;
     let mut page = KeysPage::new(&current, &dashboard, &app, endpoint, wanted.key.as_deref()).await?;
     page.done = match wanted.done.as_deref() {
         Some("new") => Some(format!(
@@ -111,12 +115,14 @@ async fn show(
 
 async fn create(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<UseSecrets>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
 ) -> Result<Response, PageError> {
     match tenancy::app::create_key(dashboard.db(), &app.account_id, app.id).await {
         Ok(Some(pair)) => {
+            let (action, by) = (Action::KeyCreate, current.by());
+            acts::in_app(&dashboard, &by, action, &app, &pair.key, Value::Null).await;
             let key = encode(&pair.key);
             Ok(Redirect::to(&format!("/dash/apps/{}/keys?done=new&key={key}", app.id)).into_response())
         }
@@ -137,7 +143,7 @@ struct DeleteForm {
 
 async fn delete(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
     form: Result<Form<DeleteForm>, FormRejection>,
@@ -145,6 +151,8 @@ async fn delete(
     let Form(form) = form?;
     let error = match tenancy::app::delete_key(dashboard.db(), &app.account_id, app.id, &form.key).await {
         Ok(true) => {
+            let (action, by) = (Action::KeyDelete, current.by());
+            acts::in_app(&dashboard, &by, action, &app, &form.key, Value::Null).await;
             return Ok(Redirect::to(&format!("/dash/apps/{}/keys?done=deleted", app.id)).into_response());
         }
         Ok(false) => "The app has no such pair; it may have been deleted already.",

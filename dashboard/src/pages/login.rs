@@ -83,7 +83,7 @@ async fn submit(
         Some(user) => {
             dashboard.throttle().succeeded(email, ip);
             let mut response = Redirect::to(next.unwrap_or("/dash")).into_response();
-            session::sign_in(&dashboard, &user.id, ip, &headers, &origin, response.headers_mut()).await?;
+            session::sign_in(&dashboard, &user, ip, &headers, &origin, response.headers_mut()).await?;
             Ok(response)
         }
         None => {

@@ -84,7 +84,7 @@ async fn enter(
         Some(user) => {
             let next = link.next.as_deref().and_then(local_path).unwrap_or("/dash");
             let mut response = Redirect::to(next).into_response();
-            session::sign_in(dashboard, &user.id, ip, headers, origin, response.headers_mut()).await?;
+            session::sign_in(dashboard, &user, ip, headers, origin, response.headers_mut()).await?;
             Ok(response)
         }
         None => {

@@ -11,6 +11,7 @@ pub mod login;
 pub mod login_link;
 pub mod logout;
 pub mod new_app;
+pub mod organisations;
 pub mod overview;
 pub mod settings;
 pub mod setup;

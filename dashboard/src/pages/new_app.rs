@@ -8,11 +8,15 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::json;
 use tenancy::app::{CreateAppError, NewApp};
+use tenancy::audit::Action;
 
 use crate::Dashboard;
+use crate::acts;
 use crate::error::PageError;
 use crate::page::{Frame, html, html_with};
+use crate::scope::{Allowed, ManageApps};
 use crate::session::CurrentUser;
 
 /// The clusters that every Pusher client knows, with their places.
@@ -68,8 +72,12 @@ fn choices(own: &str, chosen: &str) -> Vec<Choice> {
         .collect()
 }
 
-async fn show(current: CurrentUser, State(dashboard): State<Dashboard>) -> Result<Response, PageError> {
-    let first = tenancy::app::list(dashboard.db(), &current.account().id).await?.is_empty();
+async fn show(
+    current: CurrentUser,
+    allowed: Allowed<ManageApps>,
+    State(dashboard): State<Dashboard>,
+) -> Result<Response, PageError> {
+    let first = tenancy::app::list(dashboard.db(), &allowed.account().id).await?.is_empty();
     let own = &dashboard.config().cluster;
     html(&NewAppPage {
         frame: Frame::new(&current),
@@ -90,13 +98,18 @@ struct NewAppForm {
 
 async fn submit(
     current: CurrentUser,
+    allowed: Allowed<ManageApps>,
     State(dashboard): State<Dashboard>,
     form: Result<Form<NewAppForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
     let new = NewApp { name: &form.name, cluster: &form.cluster, ..NewApp::default() };
-    let error = match tenancy::app::create(dashboard.db(), &current.account().id, new).await {
-        Ok((app, _)) => return Ok(Redirect::to(&format!("/dash/apps/{}/start", app.id)).into_response()),
+    let error = match tenancy::app::create(dashboard.db(), &allowed.account().id, new).await {
+        Ok((app, _)) => {
+            let details = json!({ "cluster": app.cluster });
+            acts::in_app(&dashboard, &current.by(), Action::AppCreate, &app, &app.name, details).await;
+            return Ok(Redirect::to(&format!("/dash/apps/{}/start", app.id)).into_response());
+        }
         Err(error) => error,
     };
     let mut page = NewAppPage {

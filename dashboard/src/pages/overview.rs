@@ -10,7 +10,7 @@ use tenancy::app::AppKey;
 use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::page::{self, AppBar, Frame, Section, html};
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, SeeApps};
 use crate::session::CurrentUser;
 use crate::{Dashboard, pages};
 
@@ -30,7 +30,7 @@ struct OverviewPage {
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<SeeApps>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
 ) -> Result<Response, PageError> {

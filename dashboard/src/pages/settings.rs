@@ -8,15 +8,18 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tenancy::app::{App, AppChange, UpdateAppError};
+use tenancy::audit::{self, Action};
 
 use super::new_app::NAME_SENTENCE;
 use crate::Dashboard;
+use crate::acts;
 use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::origins::{self, OriginsError};
 use crate::page::{AppBar, Frame, Section, count, html, html_with};
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, ManageApps, RemoveApps};
 use crate::session::CurrentUser;
 use crate::switches;
 
@@ -77,7 +80,7 @@ struct Done {
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     Query(query): Query<Done>,
     endpoint: Endpoint,
@@ -96,24 +99,33 @@ async fn show(
 }
 
 async fn save(
+    current: &CurrentUser,
     dashboard: &Dashboard,
     app: &App,
     change: AppChange,
     done: &str,
 ) -> Result<Result<Response, UpdateAppError>, PageError> {
-    save_to(dashboard, app, change, "settings", done).await
+    save_to(current, dashboard, app, change, "settings", done).await
 }
 
 /// Saves and goes on to a page of the app.
 async fn save_to(
+    current: &CurrentUser,
     dashboard: &Dashboard,
-    app: &App,
+    before: &App,
     change: AppChange,
     page: &str,
     done: &str,
 ) -> Result<Result<Response, UpdateAppError>, PageError> {
-    match tenancy::app::update(dashboard.db(), &app.account_id, app.id, change).await {
+    match tenancy::app::update(dashboard.db(), &before.account_id, before.id, change).await {
         Ok(Some(app)) => {
+            let action = match (before.enabled, app.enabled) {
+                (false, true) => Action::AppEnable,
+                (true, false) => Action::AppDisable,
+                _ => Action::AppSettings,
+            };
+            let details = audit::changed(&told(before), &told(&app));
+            acts::in_app(dashboard, &current.by(), action, &app, &app.name, details).await;
             Ok(Ok(Redirect::to(&format!("/dash/apps/{}/{page}?done={done}", app.id)).into_response()))
         }
         Ok(None) => Err(PageError::AppNotFound),
@@ -129,14 +141,14 @@ struct NameForm {
 
 async fn rename(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
     form: Result<Form<NameForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
     let change = AppChange { name: Some(form.name.trim().to_owned()), ..AppChange::default() };
-    match save(&dashboard, &app, change, "name").await? {
+    match save(&current, &dashboard, &app, change, "name").await? {
         Ok(response) => Ok(response),
         Err(_) => {
             let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
@@ -156,7 +168,8 @@ struct SwitchForm {
 }
 
 async fn set(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     Path((_, slug)): Path<(String, String)>,
     form: Result<Form<SwitchForm>, FormRejection>,
@@ -165,19 +178,20 @@ async fn set(
     let Form(form) = form?;
     let page = if form.back.as_deref() == Some("webhooks") { "webhooks" } else { "settings" };
     let done = format!("{slug}#{slug}");
-    save_to(&dashboard, &app, switch.change(form.on.is_some()), page, &done)
+    save_to(&current, &dashboard, &app, switch.change(form.on.is_some()), page, &done)
         .await?
         .map_err(|_| PageError::BadForm)
 }
 
 async fn enabled(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     form: Result<Form<SwitchForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
     let change = AppChange { enabled: Some(form.on.is_some()), ..AppChange::default() };
-    save(&dashboard, &app, change, "enabled").await?.map_err(|_| PageError::BadForm)
+    save(&current, &dashboard, &app, change, "enabled").await?.map_err(|_| PageError::BadForm)
 }
 
 #[derive(Deserialize)]
@@ -187,7 +201,7 @@ struct OriginsForm {
 
 async fn allowed_origins(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
     form: Result<Form<OriginsForm>, FormRejection>,
@@ -196,7 +210,7 @@ async fn allowed_origins(
     let error = match origins::parse_list(&form.origins) {
         Ok(list) => {
             let change = AppChange { allowed_origins: Some(list), ..AppChange::default() };
-            match save(&dashboard, &app, change, "origins").await? {
+            match save(&current, &dashboard, &app, change, "origins").await? {
                 Ok(response) => return Ok(response),
                 Err(_) => "The list could not be saved.".to_owned(),
             }
@@ -219,7 +233,7 @@ struct DeleteForm {
 
 async fn delete(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<RemoveApps>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
     form: Result<Form<DeleteForm>, FormRejection>,
@@ -233,5 +247,22 @@ async fn delete(
     if !tenancy::app::delete(dashboard.db(), &app.account_id, app.id).await? {
         return Err(PageError::AppNotFound);
     }
+    acts::in_app(&dashboard, &current.by(), Action::AppDelete, &app, &app.name, Value::Null).await;
     Ok(Redirect::to("/dash?deleted=1").into_response())
+}
+
+/// An app's settings as the audit log tells their changes.
+fn told(app: &App) -> Value {
+    let mut told = json!({
+        "name": app.name,
+        "enabled": app.enabled,
+        "client_events": app.client_events,
+        "allowed_origins": app.allowed_origins,
+    });
+    if let (Some(told), Ok(Value::Object(features))) =
+        (told.as_object_mut(), serde_json::to_value(app.features))
+    {
+        told.extend(features);
+    }
+    told
 }

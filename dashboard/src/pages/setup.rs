@@ -8,12 +8,15 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 use subtle::ConstantTimeEq;
+use tenancy::audit::Action;
 use tenancy::instance::setup_done;
 use tenancy::user::SignUpError;
 
 use super::signup::{email_sentence, password_sentence};
 use crate::Dashboard;
+use crate::acts;
 use crate::client::{ClientAddr, RequestOrigin};
 use crate::csrf::FormToken;
 use crate::error::PageError;
@@ -114,7 +117,9 @@ async fn submit(
     match tenancy::owner::make(dashboard.db(), &page.email, &form.password).await {
         Ok((user, _)) => {
             let mut response = Redirect::to("/dash/apps/new").into_response();
-            session::sign_in(&dashboard, &user.id, ip, &headers, &origin, response.headers_mut()).await?;
+            let by = acts::by(&user, session::client_of(ip, &headers));
+            acts::of_person(&dashboard, &by, Action::SignUp, Value::Null).await;
+            session::sign_in(&dashboard, &user, ip, &headers, &origin, response.headers_mut()).await?;
             Ok(response)
         }
         Err(SignUpError::Db(error)) => Err(error.into()),

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
+use tenancy::audit::Action;
 use tenancy::user::{SignUpError, sign_up};
 
 use crate::client::{ClientAddr, RequestOrigin};
@@ -17,7 +19,7 @@ use crate::csrf::FormToken;
 use crate::error::PageError;
 use crate::page::{count, html_with};
 use crate::session::{self, MaybeUser};
-use crate::{Dashboard, SignUpMode};
+use crate::{Dashboard, SignUpMode, acts};
 
 pub(crate) fn routes() -> Router<Dashboard> {
     Router::new().route("/signup", get(show).post(submit))
@@ -104,7 +106,9 @@ async fn submit(
     match outcome {
         Ok((user, _)) => {
             let mut response = Redirect::to("/dash/apps/new").into_response();
-            session::sign_in(&dashboard, &user.id, ip, &headers, &origin, response.headers_mut()).await?;
+            let by = acts::by(&user, session::client_of(ip, &headers));
+            acts::of_person(&dashboard, &by, Action::SignUp, Value::Null).await;
+            session::sign_in(&dashboard, &user, ip, &headers, &origin, response.headers_mut()).await?;
             Ok(response)
         }
         Err(SignUpError::Db(error)) => Err(error.into()),

@@ -10,11 +10,12 @@ use axum::routing::get;
 use tenancy::app::AppKey;
 
 use crate::Dashboard;
+use crate::acts;
 use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::page::{AppBar, Frame, Section, html};
 use crate::pages::keys;
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, UseSecrets};
 use crate::session::CurrentUser;
 use crate::snippets::{self, Snippet};
 
@@ -35,10 +36,11 @@ struct StartPage {
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<UseSecrets>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
 ) -> Result<Response, PageError> {
+    acts::shown_secrets(&dashboard, &current.by(), &app).await;
     let key = keys::oldest(&dashboard, &app).await?;
     html(&StartPage {
         frame: Frame::new(&current),

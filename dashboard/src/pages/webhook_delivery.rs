@@ -7,17 +7,20 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use protocol::signature::sign;
 use serde::Deserialize;
+use serde_json::json;
 use tenancy::app::{App, AppKey};
+use tenancy::audit::Action;
 use tenancy::clock::now_ms;
 use tenancy::webhook_delivery::{self, Attempt, Delivery, State as Stage};
 use tenancy::webhook_endpoint::WebhookEndpoint;
 
 use crate::Dashboard;
+use crate::acts;
 use crate::error::PageError;
 use crate::page::{AppBar, Frame, Section, html};
 use crate::pages::webhook_endpoint::{Progress, event_names, next_try, progress};
 use crate::pages::{keys, webhooks};
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, SeePayloads, SendEvents};
 use crate::session::CurrentUser;
 
 pub(crate) fn routes() -> Router<Dashboard> {
@@ -100,7 +103,7 @@ async fn find(
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<SeePayloads>,
     State(dashboard): State<Dashboard>,
     Path((_, ep, id)): Path<(String, String, String)>,
     Query(wanted): Query<Wanted>,
@@ -134,13 +137,18 @@ async fn show(
 }
 
 async fn resend(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<SendEvents>,
     State(dashboard): State<Dashboard>,
     Path((_, ep, id)): Path<(String, String, String)>,
 ) -> Result<Response, PageError> {
     let endpoint = webhooks::endpoint(&dashboard, &app, &ep).await?;
     let delivery = find(&dashboard, &app, &endpoint, &id).await?;
     let again = webhook_delivery::resend(dashboard.db(), &app.account_id, app.id, &delivery.id).await?;
+    if again {
+        let details = json!({ "endpoint": endpoint.id });
+        acts::in_app(&dashboard, &current.by(), Action::WebhookReplay, &app, &delivery.id, details).await;
+    }
     let done = if again { "resent" } else { "pending" };
     Ok(Redirect::to(&format!("/dash/apps/{}/webhooks/{ep}/{id}?done={done}", app.id)).into_response())
 }

@@ -8,16 +8,19 @@ use axum::extract::{Form, Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tenancy::app::App;
+use tenancy::audit::Action;
 use tenancy::clock::{DAY_MS, now_ms};
 use tenancy::webhook_delivery::{self, Delivery, Filter, State as Stage};
 use tenancy::webhook_endpoint::{self, ChannelFilter, EndpointChange, EndpointError, WebhookEndpoint};
 
 use crate::Dashboard;
+use crate::acts;
 use crate::error::PageError;
 use crate::page::{AppBar, Frame, Section, count, html, moment};
 use crate::pages::webhooks::{self, Arrived, Health};
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, ManageApps, SeePayloads, SendEvents};
 use crate::session::CurrentUser;
 
 /// Deliveries on one page.
@@ -150,7 +153,7 @@ struct Wanted {
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<SeePayloads>,
     State(dashboard): State<Dashboard>,
     Path((_, id)): Path<(String, String)>,
     Query(wanted): Query<Wanted>,
@@ -224,7 +227,8 @@ struct TestForm {
 }
 
 async fn test(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<SendEvents>,
     State(dashboard): State<Dashboard>,
     Path((_, id)): Path<(String, String)>,
     form: Result<Form<TestForm>, FormRejection>,
@@ -234,6 +238,8 @@ async fn test(
     let (db, account) = (dashboard.db(), &app.account_id);
     let sent = webhook_delivery::send_test(db, account, app.id, &endpoint.id, &form.kind).await?;
     let delivery = sent.ok_or(PageError::BadForm)?;
+    let details = json!({ "kind": form.kind });
+    acts::in_app(&dashboard, &current.by(), Action::WebhookTest, &app, &endpoint.id, details).await;
     Ok(Redirect::to(&format!("/dash/apps/{}/webhooks/{id}/{delivery}", app.id)).into_response())
 }
 
@@ -243,7 +249,8 @@ struct RecoverForm {
 }
 
 async fn recover(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<SendEvents>,
     State(dashboard): State<Dashboard>,
     Path((_, id)): Path<(String, String)>,
     form: Result<Form<RecoverForm>, FormRejection>,
@@ -255,17 +262,26 @@ async fn recover(
     }
     let since = now_ms() - form.hours * 3_600_000;
     let n = webhook_delivery::recover(dashboard.db(), &app.account_id, app.id, &endpoint.id, since).await?;
+    if n > 0 {
+        let details = json!({ "deliveries": n, "hours": form.hours });
+        acts::in_app(&dashboard, &current.by(), Action::WebhookReplay, &app, &endpoint.id, details).await;
+    }
     Ok(back(&app, &id, &format!("recovered&n={n}")))
 }
 
 async fn resume(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, PageError> {
     let change = EndpointChange { enabled: Some(true), ..EndpointChange::default() };
     match webhook_endpoint::update(dashboard.db(), &app.account_id, app.id, &id, change).await {
-        Ok(Some(_)) => Ok(back(&app, &id, "resumed")),
+        Ok(Some(_)) => {
+            let (action, by) = (Action::WebhookEdit, current.by());
+            acts::in_app(&dashboard, &by, action, &app, &id, json!({ "resumed": true })).await;
+            Ok(back(&app, &id, "resumed"))
+        }
         Ok(None) => Err(PageError::WebhookNotFound),
         Err(EndpointError::Db(error)) => Err(error.into()),
         Err(_) => Err(PageError::Internal),
@@ -273,13 +289,15 @@ async fn resume(
 }
 
 async fn delete(
-    CurrentApp(app): CurrentApp,
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, PageError> {
     if !webhook_endpoint::delete(dashboard.db(), &app.account_id, app.id, &id).await? {
         return Err(PageError::WebhookNotFound);
     }
+    acts::in_app(&dashboard, &current.by(), Action::WebhookDelete, &app, &id, Value::Null).await;
     Ok(Redirect::to(&format!("/dash/apps/{}/webhooks?done=deleted", app.id)).into_response())
 }
 

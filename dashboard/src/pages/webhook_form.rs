@@ -10,17 +10,20 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use protocol::webhook_url;
+use serde_json::{Value, json};
 use tenancy::app::App;
+use tenancy::audit::{self, Action};
 use tenancy::webhook_endpoint::{
     self, ChannelFilter, EndpointChange, EndpointError, NewEndpoint, WebhookEndpoint,
 };
 
 use crate::Dashboard;
+use crate::acts;
 use crate::error::PageError;
 use crate::hook_kinds::Group;
 use crate::page::{AppBar, Frame, Section, html, html_with};
 use crate::pages::webhooks;
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, ManageApps};
 use crate::session::CurrentUser;
 use crate::switches;
 
@@ -204,7 +207,7 @@ impl FormPage {
 
 async fn new(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
 ) -> Result<Response, PageError> {
     html(&FormPage::new(&current, &dashboard, &app, Fields::empty()))
@@ -214,7 +217,7 @@ type Pairs = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 async fn create(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     form: Pairs,
 ) -> Result<Response, PageError> {
@@ -224,6 +227,8 @@ async fn create(
         Err(errors) => errors,
         Ok(new) => match webhook_endpoint::create(dashboard.db(), &app.account_id, app.id, new).await {
             Ok(Some(made)) => {
+                let (action, by) = (Action::WebhookCreate, current.by());
+                acts::in_app(&dashboard, &by, action, &app, &made.id, told(&made)).await;
                 let path = format!("/dash/apps/{}/webhooks/{}?done=new", app.id, made.id);
                 return Ok(Redirect::to(&path).into_response());
             }
@@ -237,7 +242,7 @@ async fn create(
 
 async fn edit(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, PageError> {
@@ -248,7 +253,7 @@ async fn edit(
 
 async fn save(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     Path((_, id)): Path<(String, String)>,
     form: Pairs,
@@ -268,7 +273,10 @@ async fn save(
                 enabled: (fields.enabled != endpoint.enabled).then_some(fields.enabled),
             };
             match webhook_endpoint::update(dashboard.db(), &app.account_id, app.id, &id, change).await {
-                Ok(Some(_)) => {
+                Ok(Some(now)) => {
+                    let (action, by) = (Action::WebhookEdit, current.by());
+                    let details = audit::changed(&told(&endpoint), &told(&now));
+                    acts::in_app(&dashboard, &by, action, &app, &id, details).await;
                     let path = format!("/dash/apps/{}/webhooks/{id}?done=saved", app.id);
                     return Ok(Redirect::to(&path).into_response());
                 }
@@ -279,6 +287,17 @@ async fn save(
     };
     let page = FormPage::new(&current, &dashboard, &app, fields);
     html_with(StatusCode::UNPROCESSABLE_ENTITY, &FormPage { endpoint: Some(endpoint), errors, ..page })
+}
+
+/// An endpoint as the audit log tells it: of headers only the names, and of the address no query, where tokens stand.
+fn told(endpoint: &WebhookEndpoint) -> Value {
+    json!({
+        "url": endpoint.url.split('?').next(),
+        "kinds": endpoint.kinds,
+        "channels": endpoint.channel_filter,
+        "headers": endpoint.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        "enabled": endpoint.enabled,
+    })
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ use tenancy::webhook_delivery::{self, Summary};
 use tenancy::webhook_endpoint::{self, ENDPOINTS_PER_APP_MAX, WebhookEndpoint};
 
 use crate::Dashboard;
+use crate::acts;
 use crate::error::PageError;
 use crate::page::{self, AppBar, Frame, Section, count, html};
 use crate::pages::keys;
-use crate::scope::CurrentApp;
+use crate::scope::{CurrentApp, SeePayloads};
 use crate::session::CurrentUser;
 use crate::snippets::webhooks::{Check, checks};
 use crate::switches::{self, Switch};
@@ -106,10 +107,11 @@ struct Done {
 
 async fn show(
     current: CurrentUser,
-    CurrentApp(app): CurrentApp,
+    CurrentApp(app, _): CurrentApp<SeePayloads>,
     State(dashboard): State<Dashboard>,
     Query(query): Query<Done>,
 ) -> Result<Response, PageError> {
+    acts::shown_secrets(&dashboard, &current.by(), &app).await;
     let batching = switches::find(switches::BATCHING).ok_or(PageError::Internal)?;
     let key = keys::oldest(&dashboard, &app).await?;
     html(&ListPage {

@@ -8,6 +8,7 @@ mod csrf;
 mod errors;
 mod headers;
 mod keys;
+mod roles;
 mod support;
 mod tenants;
 mod webhooks;

@@ -12,8 +12,12 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use protocol::webhook_url::Allow;
 use tenancy::app::App;
+use tenancy::audit::{By, Via};
 use tenancy::db::Db;
+use tenancy::invitation;
 use tenancy::plan::Plan;
+use tenancy::role::Role;
+use tenancy::session::Client;
 use tower::ServiceExt;
 
 pub(crate) const PASSWORD: &str = "correct horse 7";
@@ -85,6 +89,38 @@ impl Site {
             answer.body
         );
         browser
+    }
+}
+
+impl Site {
+    /// The id of the organisation that somebody owns.
+    pub(crate) async fn account(&self, email: &str) -> String {
+        tenancy::user::find_by_email(&self.db, email).await.unwrap().unwrap().1.id
+    }
+
+    /// A browser of somebody who signed up and then joined the organisation of `owner`, in which they work now.
+    pub(crate) async fn member(&self, email: &str, role: Role, owner: &str) -> Browser {
+        let mut browser = self.person(email).await;
+        let account = self.account(owner).await;
+        let (user, _) = tenancy::user::find_by_email(&self.db, email).await.unwrap().unwrap();
+        let by = By {
+            user_id: Some(user.id.clone()),
+            label: user.email.clone(),
+            client: Client::default(),
+            via: Via::Dash,
+        };
+        let asked = invitation::issue(&self.db, &by, Role::Owner, &account, email, role).await.unwrap();
+        invitation::accept(&self.db, &by, &user, &asked.1).await.unwrap();
+        self.work_in(&mut browser, owner).await;
+        browser
+    }
+
+    /// Switches a browser to the organisation of `owner`.
+    pub(crate) async fn work_in(&self, browser: &mut Browser, owner: &str) {
+        let account = self.account(owner).await;
+        let token = browser.token("/dash/account").await;
+        let answer = browser.post(&format!("/dash/organisations/{account}/open"), &[("csrf", &token)]).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
     }
 }
 

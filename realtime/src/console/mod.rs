@@ -18,8 +18,8 @@ pub use ring::Page;
 use ring::Ring;
 pub use row::{DATA_PREVIEW_BYTES_MAX, Group, Hint, Kind, Row, Source, mask_ip};
 use sampler::{Bucket, Rate};
-pub(crate) use tap::run as run_tap;
 pub use tap::stat;
+pub(crate) use tap::{prefixes as channel_prefixes, run as run_tap};
 
 use crate::clock;
 

@@ -267,6 +267,19 @@ impl Row {
         Some(clip(text, FIELD_BYTES_MAX).0.to_owned())
     }
 
+    /// The same happening for somebody who may not see payloads or members. Sentences go too, except of kinds whose sentences
+    /// are the server's own from beginning to end.
+    pub fn without_payload(&self) -> Row {
+        use Kind::*;
+        let details = match self.kind {
+            Connection | Disconnection | ConnectionRefused | Quota | ConfigChanged => self.details.clone(),
+            Subscribed | Unsubscribed | SubscriptionDenied | Occupied | Vacated | MemberAdded
+            | MemberRemoved | ApiMessage | ClientEvent | ApiError | ClientError | Error | SignedIn
+            | CacheMiss | WebhookSent | WebhookFailed => String::new(),
+        };
+        Row { details, user_id: None, data: None, truncated: false, hint: None, ..self.clone() }
+    }
+
     pub(crate) fn weight(&self) -> usize {
         let texts =
             [&self.channel, &self.event, &self.socket_id, &self.user_id, &self.sdk, &self.origin, &self.data];
@@ -288,6 +301,27 @@ pub fn mask_ip(ip: IpAddr) -> String {
         IpAddr::V6(v6) => {
             let [a, b, c, ..] = v6.segments();
             format!("{a:x}:{b:x}:{c:x}::x")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_payload_names_no_member_and_carries_no_text_of_a_client() {
+        for kind in Kind::ALL {
+            let mut row = Row::new(kind, 1);
+            row.channel = Row::text("presence-room");
+            row.user_id = Row::text("secret-user");
+            row.set_data("secret-data");
+            row.hint = Some(Hint { id: "x", title: "secret-title".into(), text: "secret-text".into() });
+            if !matches!(row.group, Group::Conn) && !matches!(kind, Kind::Quota | Kind::ConfigChanged) {
+                row.details = "secret-details".into();
+            }
+            let bare = serde_json::to_string(&row.without_payload()).unwrap();
+            assert!(!bare.contains("secret") && bare.contains("presence-room"), "{kind:?}: {bare}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Fans rows out to who watches: as ordinary events on the dashboard's own app, so that the console proves the data plane
-//! that it shows. Without watchers it only moves its position.
+//! that it shows. Without watchers it only moves its position. Whoever may see payloads listens to `private-dash-app-…`, the
+//! others to `private-dash-meta-…`, where rows come without payloads and members.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -37,6 +38,11 @@ struct Batch<'a> {
     totals: serde_json::Map<String, serde_json::Value>,
 }
 
+/// The beginnings of the channels of an app's console: with payloads, and without.
+pub(crate) fn prefixes(app_id: u64) -> [String; 2] {
+    ["app", "meta"].map(|kind| format!("private-dash-{kind}-{app_id}-"))
+}
+
 /// Runs until the node ends.
 pub(crate) async fn run(node: Node, system: Arc<App>) {
     let mut tick = tokio::time::interval(INTERVAL);
@@ -45,7 +51,7 @@ pub(crate) async fn run(node: Node, system: Arc<App>) {
     loop {
         tick.tick().await;
         rounds += 1;
-        let watched = system.channels.list("private-dash-app-");
+        let watched = system.channels.list("private-dash-");
         for app in node.apps().with_news() {
             fan_out(&node, &system, &app, |channel| watched.iter().any(|c| &*c.name == channel)).await;
         }
@@ -73,8 +79,7 @@ pub fn stat(app: &App) -> serde_json::Value {
 }
 
 async fn fan_out(node: &Node, system: &Arc<App>, app: &App, is_watched: impl Fn(&str) -> bool) {
-    let channel = |group: Group| format!("private-dash-app-{}-{}", app.id(), group.name());
-    let watched: Vec<Group> = Group::ALL.into_iter().filter(|&g| is_watched(&channel(g))).collect();
+    let prefixes = prefixes(app.id());
     let take =
         |counts: &[std::sync::atomic::AtomicU64; Kind::COUNT]| counts.each_ref().map(|n| n.swap(0, Relaxed));
     let (totals, dropped) = (take(&app.console.totals), take(&app.console.dropped));
@@ -87,7 +92,9 @@ async fn fan_out(node: &Node, system: &Arc<App>, app: &App, is_watched: impl Fn(
     for group in Group::ALL {
         let rows: Vec<Arc<Row>> = page.rows.iter().filter(|row| row.group == group).cloned().collect();
         let at = group as usize;
-        if watched.contains(&group) {
+        let [full, meta] = prefixes.each_ref().map(|prefix| format!("{prefix}{}", group.name()));
+        let (full_watched, meta_watched) = (is_watched(&full), is_watched(&meta));
+        if full_watched || meta_watched {
             let of = |counts: &[u64; Kind::COUNT]| {
                 Kind::ALL
                     .iter()
@@ -105,15 +112,17 @@ async fn fan_out(node: &Node, system: &Arc<App>, app: &App, is_watched: impl Fn(
                 });
                 let (now, later) = rest.split_at(fits.count().max(1).min(rest.len()));
                 let prev = app.console.tap.lock().previous[at];
-                let batch = Batch {
-                    node: &app.console.node,
-                    prev,
-                    rows: now,
-                    dropped: std::mem::take(&mut dropped),
-                    totals: std::mem::take(&mut totals),
-                };
-                if let Ok(batch) = serde_json::to_value(&batch) {
-                    send(node, system, &channel(group), "batch", &batch).await;
+                let (dropped, totals) = (std::mem::take(&mut dropped), std::mem::take(&mut totals));
+                let mut batch = Batch { node: &app.console.node, prev, rows: now, dropped, totals };
+                if full_watched && let Ok(batch) = serde_json::to_value(&batch) {
+                    send(node, system, &full, "batch", &batch).await;
+                }
+                if meta_watched {
+                    let bare: Vec<Arc<Row>> = now.iter().map(|row| Arc::new(row.without_payload())).collect();
+                    batch.rows = &bare;
+                    if let Ok(batch) = serde_json::to_value(&batch) {
+                        send(node, system, &meta, "batch", &batch).await;
+                    }
                 }
                 if let Some(row) = now.last() {
                     app.console.tap.lock().previous[at] = row.seq;

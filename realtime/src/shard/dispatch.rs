@@ -90,7 +90,9 @@ impl Shard {
                 "a connection has at most {SUBSCRIPTIONS_PER_CONNECTION_MAX} subscriptions"
             )))
         } else {
+            let opened = session.opened;
             subscribe::check(&app, socket_id, session.user.as_deref(), wanted)
+                .and_then(|member| self.node.may_watch(&app, &wanted.channel, opened).map(|()| member))
         };
         let member = match checked {
             Ok(member) => member,

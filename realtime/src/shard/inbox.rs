@@ -63,6 +63,8 @@ pub(crate) enum Command {
     },
     /// Close all sockets of an app.
     CloseApp(u64, CloseCode, Arc<str>),
+    /// Close the sockets of an app that are on a channel which begins with one of these, with 4200.
+    CloseOn(u64, Arc<[String]>, Arc<str>),
     /// Close everything with 4200, spread over this time.
     Drain(Duration),
     /// End the thread.

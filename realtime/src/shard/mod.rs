@@ -35,7 +35,7 @@ use mio::{Events, Poll, Token};
 use protocol::close::CloseCode;
 use slab::Slab;
 
-use self::conn::Conn;
+use self::conn::{Conn, Session};
 use self::inbox::{Command, Inbox, Place};
 use self::parsers::Parsers;
 use self::round::{LocalChannel, Spares};
@@ -218,6 +218,19 @@ impl Shard {
                     self.conns.iter().filter(|(_, c)| of_app(c)).map(|(i, _)| i).collect();
                 for index in indexes {
                     self.guarded(index, |shard, index| shard.close(index, code.code(), &reason));
+                }
+            }
+            Command::CloseOn(id, prefixes, reason) => {
+                let is_on = |s: &Session| {
+                    let begins = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+                    s.app.id() == id && s.subscriptions.iter().any(|on| begins(&on.name))
+                };
+                let is_on = |c: &Conn| c.session.as_ref().is_some_and(is_on);
+                let indexes: Vec<usize> =
+                    self.conns.iter().filter(|(_, c)| is_on(c)).map(|(i, _)| i).collect();
+                for index in indexes {
+                    let code = CloseCode::Reconnect.code();
+                    self.guarded(index, |shard, index| shard.close(index, code, &reason));
                 }
             }
             Command::Drain(over) => self.begin_drain(over),

@@ -89,6 +89,7 @@ impl Source {
             keys: vec![KeyPair { key: key.into(), secret: Secret::new(secret) }],
             limits: NO_LIMITS,
             meter_scope: format!("app:{id}").into(),
+            access: "".into(),
             // A static app has no page on which to make an endpoint.
             webhooks: Vec::new(),
             internal,
@@ -140,6 +141,7 @@ impl Source {
                 presence_members_max: limits.presence_members_max,
             },
             meter_scope: Arc::from(scope),
+            access: format!("{}/{}", app.account_id, view.access_version).into(),
             webhooks: webhooks.into_iter().map(endpoint).collect(),
             internal: false,
             version: app.version,

@@ -25,6 +25,7 @@ macro_rules! node_view {
 
 statements::sqls! {
     VIEW_BY_ID = node_view!("apps.id = $1");
+    ACCESS_VERSION = "select access_version from accounts where id = $1";
     VIEW_BY_KEY = node_view!("apps.id = (select app_id from app_keys where key = $1)");
 }
 
@@ -40,6 +41,9 @@ pub struct NodeView {
     pub limits: Limits,
     /// The account's plan.
     pub account_plan: Plan,
+    /// Rises when who may see the account's apps has changed. Read a moment after the rest: it may be too new for it, and
+    /// then the change feed has the app again.
+    pub access_version: i64,
 }
 
 /// The columns of an app, its account's plan, and one of its keys (key, secret, created_ms), if it has any.
@@ -64,7 +68,8 @@ type ViewRow = (
 
 /// An app by its id, disabled ones included.
 pub async fn node_view_by_id(db: &Db, id: u64) -> Result<Option<NodeView>, DbError> {
-    from_rows(read!(db, |p| sqlx::query_as(VIEW_BY_ID).bind(id.cast_signed()).fetch_all(p).await)?)
+    let rows = read!(db, |p| sqlx::query_as(VIEW_BY_ID).bind(id.cast_signed()).fetch_all(p).await)?;
+    with_access(db, from_rows(rows)?).await
 }
 
 /// An app by one of its keys, disabled ones included.
@@ -73,7 +78,16 @@ pub async fn node_view_by_key(db: &Db, key: &str) -> Result<Option<NodeView>, Db
     if !super::create::is_key(key) {
         return Ok(None);
     }
-    from_rows(read!(db, |p| sqlx::query_as(VIEW_BY_KEY).bind(key).fetch_all(p).await)?)
+    let rows = read!(db, |p| sqlx::query_as(VIEW_BY_KEY).bind(key).fetch_all(p).await)?;
+    with_access(db, from_rows(rows)?).await
+}
+
+async fn with_access(db: &Db, view: Option<NodeView>) -> Result<Option<NodeView>, DbError> {
+    let Some(view) = view else { return Ok(None) };
+    let account_id = &view.app.account_id;
+    let access_version =
+        read!(db, |p| sqlx::query_scalar(ACCESS_VERSION).bind(account_id).fetch_one(p).await)?;
+    Ok(Some(NodeView { access_version, ..view }))
 }
 
 fn from_rows(rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
@@ -94,5 +108,5 @@ fn from_rows(rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
 fn without_keys(app: App, account_plan: &str) -> Result<NodeView, DbError> {
     let account_plan = parse_plan(account_plan)?;
     let limits = Limits::of(app.plan.unwrap_or(account_plan)).capped(app.connections_max);
-    Ok(NodeView { app, keys: Vec::new(), limits, account_plan })
+    Ok(NodeView { app, keys: Vec::new(), limits, account_plan, access_version: 0 })
 }

@@ -3,9 +3,10 @@
 use crate::support::{PASSWORD, dump, execute, on_both, sign_up, text};
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
-use tenancy::account;
 use tenancy::instance;
+use tenancy::membership;
 use tenancy::plan::Plan;
+use tenancy::role::Role;
 use tenancy::user::{self, SignUpError, check_password};
 
 #[tokio::test]
@@ -16,7 +17,8 @@ async fn sign_up_makes_user_account_and_membership() {
             user::sign_up(&db, " Ana@Example.com ", PASSWORD, Plan::Unlimited).await.unwrap();
         assert_eq!(ana.email, "ana@example.com");
         assert_eq!((workspace.name.as_str(), workspace.plan), ("ana's workspace", Plan::Unlimited));
-        assert_eq!(account::load_for_user(&db, &ana.id).await.unwrap(), workspace);
+        let places = membership::of_user(&db, &ana.id).await.unwrap();
+        assert_eq!((places.len(), &places[0].account, places[0].role), (1, &workspace, Role::Owner));
         assert_eq!(user::find(&db, &ana.id).await.unwrap().as_ref(), Some(&ana));
         assert_eq!(text(&db, "select role from memberships").await.as_deref(), Some("owner"));
         assert!(instance::setup_done(&db).await.unwrap());
@@ -137,7 +139,7 @@ async fn the_first_owner_is_who_came_first() {
         assert_eq!(user::find_by_email(&db, "carla@example.com").await.unwrap(), None);
         assert_eq!(user::find_by_email(&db, "not an address").await.unwrap(), None);
         assert_eq!(user::find(&db, &"nobody".to_owned()).await.unwrap(), None);
-        assert!(account::load_for_user(&db, &"nobody".to_owned()).await.is_err());
+        assert!(membership::of_user(&db, &"nobody".to_owned()).await.unwrap().is_empty());
     })
     .await;
 }

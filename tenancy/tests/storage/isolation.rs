@@ -4,7 +4,7 @@ use crate::support::{make_app, on_both, sign_up};
 use tenancy::app::{self, AppChange};
 use tenancy::session::Client;
 use tenancy::usage::{self, UsageDelta};
-use tenancy::{account, session};
+use tenancy::{membership, session};
 
 #[tokio::test]
 async fn no_finder_gives_and_no_verb_changes_what_belongs_to_another_account() {
@@ -31,10 +31,10 @@ async fn no_finder_gives_and_no_verb_changes_what_belongs_to_another_account() {
         assert_eq!(app::find(&db, &anas.id, app.id).await.unwrap(), Some(app.clone()), "untouched");
         assert_eq!(app::keys(&db, &anas.id, app.id).await.unwrap(), [key]);
 
-        assert_eq!(account::load_for_user(&db, &bea.id).await.unwrap(), beas);
+        assert_eq!(membership::of_user(&db, &bea.id).await.unwrap()[0].account, beas);
         let token = session::start(&db, &bea.id, &Client::default()).await.unwrap().token;
         assert_eq!(session::end_all_but(&db, &ana.id, "").await.unwrap(), 0);
-        assert_eq!(session::find(&db, &token).await.unwrap().unwrap().account, beas);
+        assert_eq!(session::find(&db, &token).await.unwrap().unwrap().user, bea);
     })
     .await;
 }

@@ -7,6 +7,7 @@ mod audit;
 mod changes;
 mod isolation;
 mod keys;
+mod organisations;
 mod password_change;
 mod schema;
 mod sessions;

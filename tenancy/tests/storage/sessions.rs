@@ -13,7 +13,10 @@ async fn a_session_knows_its_user_and_account_and_its_token_is_not_stored() {
         assert_eq!(new.token.len(), 64);
         assert!(!format!("{new:?}").contains(&new.token));
         let found = session::find(&db, &new.token).await.unwrap().unwrap();
-        assert_eq!((&found.user, &found.account), (&ana, &workspace));
+        assert_eq!((&found.user, found.account_id.as_str()), (&ana, ""));
+        session::work_in(&db, &ana.id, &found.id_hash, &workspace.id).await.unwrap();
+        let found = session::find(&db, &new.token).await.unwrap().unwrap();
+        assert_eq!(found.account_id, workspace.id);
 
         let dump = dump(&db).await;
         assert!(!dump.contains(&new.token));
