@@ -103,6 +103,16 @@ actions! {
     OrganisationCreate "organisation.create" "created the organisation",
     OrganisationRename "organisation.rename" "renamed the organisation",
     OrganisationDelete "organisation.delete" "deleted the organisation",
+    BillingCheckout "billing.checkout" "went to the checkout of the plan",
+    BillingChange "billing.change" "changed the plan to",
+    BillingCancel "billing.cancel" "cancelled the plan",
+    BillingResume "billing.resume" "took the end of the plan back",
+    PlanGrant "plan.grant" "said that the plan is paid",
+    PlanUnpaid "plan.unpaid" "said that a payment of the plan is missing",
+    PlanPaid "plan.paid" "said that the missing payment of the plan came",
+    PlanWillEnd "plan.will_end" "said that the plan is not renewed",
+    PlanGoesOn "plan.goes_on" "said that the plan is renewed",
+    PlanEnd "plan.end" "said that the plan ended",
     ConsoleSend "console.send" "sent an event from the console of the app",
 }
 

@@ -6,6 +6,7 @@
 //!   │       role, grants   │         │
 //!  session, login token   plan      usage per day        changes: which app to look at again
 //!              invitation, audit log webhook endpoint ── delivery ── attempt
+//!                    subscription
 //! ```
 //!
 //! Every customer-facing finder takes the account, so that the app of another account is the same as an unknown one.
@@ -33,6 +34,7 @@ pub mod role;
 pub mod secret;
 pub mod session;
 pub mod statements;
+pub mod subscription;
 pub mod throttle;
 pub mod usage;
 pub mod user;

@@ -8,7 +8,7 @@ use crate::db::{Db, DbError, tx};
 use crate::plan::Plan;
 use crate::role::Role;
 use crate::user::{UserId, new_id};
-use crate::{access, changes, statements};
+use crate::{access, changes, statements, subscription};
 use serde_json::json;
 
 statements::sqls! {
@@ -112,6 +112,8 @@ pub async fn delete(db: &Db, by: &By, account_id: &AccountId) -> Result<bool, Db
         for statement in [DELETE_APPS, FORGET_INVITATIONS, FORGET_MEMBERS] {
             sqlx::query(statement).bind(account_id).execute(&mut *t).await?;
         }
+        // Nothing may be charged any more: whoever looks after payments ends the subscription.
+        sqlx::query(subscription::LOOK_NOW).bind(account_id).bind(now_ms()).execute(&mut *t).await?;
         sqlx::query(CLOSE).bind(account_id).bind(now_ms()).execute(&mut *t).await?;
         let details = json!({ "apps": apps });
         let action = Action::OrganisationDelete;

@@ -24,6 +24,13 @@ statements::sqls! {
             u.connections_peak, u.webhooks
         from usage_days u join app_ids i on i.id = u.app_id
         where i.account_id = $1 order by u.day desc, u.app_id limit $2";
+    /// Without apps on a plan of their own. The peaks of several apps may come at different hours: their sum is the most that it can
+    /// have been.
+    ACCOUNT_DAYS = "select u.day,
+            cast(sum(u.publishes + u.deliveries + u.client_events + u.presence + u.reads + u.webhooks) as bigint),
+            cast(sum(u.connections_peak) as bigint)
+        from usage_days u join app_ids i on i.id = u.app_id
+        where i.account_id = $1 and i.metered_apart = 0 and u.day > $2 group by u.day order by u.day";
     APP_MESSAGES = "select cast(coalesce(sum(publishes + deliveries + client_events + presence + reads + webhooks), 0) as bigint)
         from usage_days where app_id = $1 and day = $2";
     ACCOUNT_MESSAGES = "select cast(coalesce(
@@ -122,6 +129,32 @@ fn from_row(
         webhooks,
         connections_peak,
     }
+}
+
+/// What an account used on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountDay {
+    /// The UTC day.
+    pub day: u32,
+    /// Messages as the plans count them.
+    pub messages: u64,
+    /// The sum of its apps' highest numbers of connections: no more were open at once.
+    pub connections_peak: u64,
+}
+
+/// The days of an account after `since`, oldest first, without apps on a plan of their own, deleted apps included.
+pub async fn account_days(db: &Db, account_id: &AccountId, since: u32) -> Result<Vec<AccountDay>, DbError> {
+    let rows: Vec<(i64, i64, i64)> = read!(db, |p| sqlx::query_as(ACCOUNT_DAYS)
+        .bind(account_id)
+        .bind(i64::from(since))
+        .fetch_all(p)
+        .await)?;
+    let day = |(day, messages, peak): (i64, i64, i64)| AccountDay {
+        day: u32::try_from(day).unwrap_or(0),
+        messages: messages.max(0).unsigned_abs(),
+        connections_peak: peak.max(0).unsigned_abs(),
+    };
+    Ok(rows.into_iter().map(day).collect())
 }
 
 /// Messages of an app on a day.

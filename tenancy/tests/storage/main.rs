@@ -11,6 +11,7 @@ mod organisations;
 mod password_change;
 mod schema;
 mod sessions;
+mod subscriptions;
 mod support;
 mod usage;
 mod webhooks;
