@@ -1,6 +1,8 @@
 //! The door for WebSockets: `GET /app/{key}`. The upgrade is completed first, whatever comes, since a browser can read a
 //! close code but no HTTP status; then the socket goes to a shard together with the verdict about it.
 
+pub mod direct;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::Router;
@@ -21,7 +23,7 @@ use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 use crate::admission::{self, Visitor};
 use crate::console::Row;
-use crate::handshake;
+use crate::handshake::{self, Handshake};
 use crate::node::Node;
 use crate::shard::conn::{Carrier, NewConn, Verdict};
 use crate::shard::inbox::Command;
@@ -51,7 +53,7 @@ pub fn parser() -> WebSocketContext {
 pub struct PeerAddr(pub IpAddr);
 
 impl PeerAddr {
-    pub(crate) fn of(request: &Request) -> IpAddr {
+    pub(crate) fn of<B>(request: &http::Request<B>) -> IpAddr {
         request.extensions().get::<PeerAddr>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0)
     }
 }
@@ -76,64 +78,64 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 
 /// Answers an upgrade to any other path: the socket opens and is closed with 4005.
 pub fn refuse_path(node: Node, request: Request) -> Response {
-    upgrade(node, request, Ok(7), None, |_| async {
-        let message = "Path not found: connect to /app/{key}".to_owned();
-        Verdict::Refuse { code: CloseCode::PathNotFound, message }
+    let message = "Path not found: connect to /app/{key}";
+    let handshake = Err((CloseCode::PathNotFound, message.to_owned()));
+    upgrade(node, request, handshake, async move |_, _| Verdict::Refuse {
+        code: CloseCode::PathNotFound,
+        message: message.to_owned(),
     })
 }
 
 async fn connect(State(node): State<Node>, Path(key): Path<String>, request: Request) -> Response {
     let handshake = handshake::parse(request.uri().query().unwrap_or_default());
-    let (protocol, sdk) = match &handshake {
-        Ok(handshake) => (Ok(handshake.protocol), handshake.sdk.clone()),
-        Err(_) => (Err(()), None),
-    };
     let of_node = node.clone();
-    upgrade(node, request, protocol, sdk, move |about: About| async move {
-        let (handshake, origin) = (handshake.as_ref(), about.origin.as_deref());
-        let visitor = Visitor { origin, ip: about.ip, tls: about.tls, transport: Transport::WebSocket };
-        admission::decide(&of_node, &key, handshake, visitor).await
+    upgrade(node, request, handshake, async move |handshake, about| {
+        judge(&of_node, &key, &handshake, &about).await
     })
 }
 
+/// What the query of a client's address says, or what is wrong with it.
+type Introduction = Result<Handshake, (CloseCode, String)>;
+
+/// What a request says of who comes.
+#[derive(Debug)]
 struct About {
     ip: IpAddr,
     tls: bool,
     origin: Option<String>,
 }
 
-fn upgrade<F, V>(
-    node: Node,
-    mut request: Request,
-    protocol: Result<u8, ()>,
-    sdk: Option<String>,
-    decide: F,
-) -> Response
+impl About {
+    fn of<B>(request: &http::Request<B>) -> About {
+        let origin = request.headers().get(header::ORIGIN);
+        About {
+            ip: PeerAddr::of(request),
+            tls: request.extensions().get::<OverTls>().is_some(),
+            origin: origin.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()),
+        }
+    }
+}
+
+fn upgrade<F, V>(node: Node, mut request: Request, handshake: Introduction, decide: F) -> Response
 where
-    F: FnOnce(About) -> V + Send + 'static,
+    F: FnOnce(Introduction, About) -> V + Send + 'static,
     V: Future<Output = Verdict> + Send,
 {
     if has_body(request.headers()) {
         let text = "A WebSocket upgrade has no body\n";
         return (StatusCode::BAD_REQUEST, [(header::CONNECTION, "close")], text).into_response();
     }
-    let mut response = match create_response_with_body(&request.as_ref_parts(), Body::empty) {
+    let response = match switch_protocols(&request, Body::empty) {
         Ok(response) => response,
         Err(error) => return not_a_websocket(&error),
     };
-    let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    if offered.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|p| p.trim() == SUBPROTOCOL) {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    }
-    let ip = PeerAddr::of(&request);
-    let origin =
-        request.headers().get(header::ORIGIN).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
-    let tls = request.extensions().get::<OverTls>().is_some();
+    let about = About::of(&request);
     let on_upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
+        let visit = Visit::new(&handshake, &about);
         let verdict = match node.echoes() {
             Some(message_bytes_max) => Verdict::Echo { message_bytes_max },
-            None => decide(About { ip, tls, origin: origin.clone() }).await,
+            None => decide(handshake, about).await,
         };
         let upgraded = match on_upgrade.await {
             Ok(upgraded) => upgraded,
@@ -143,19 +145,69 @@ where
             return tracing::error!("an upgraded connection is none of the accept loop");
         };
         match stream.into_std() {
-            Ok(stream) => node.next_shard().push(Command::Connect(Box::new(NewConn {
-                carrier: Carrier::Socket { stream, tls, early },
-                transport: Transport::WebSocket,
-                verdict,
-                ip,
-                sdk: sdk.as_deref().and_then(Row::text).map(Into::into),
-                origin: origin.as_deref().and_then(Row::text).map(Into::into),
-                protocol: protocol.unwrap_or(7),
-            }))),
+            Ok(stream) => {
+                let stream = mio::net::TcpStream::from_std(stream);
+                let carrier = Carrier::Socket { stream, tls, answer: Bytes::new(), early };
+                visit.hand_over(&node, carrier, verdict);
+            }
             Err(error) => tracing::warn!(%error, "a socket can't be handed to its shard"),
         }
     });
     response
+}
+
+/// The answer to a request that asks for a WebSocket.
+fn switch_protocols<B, T>(
+    request: &http::Request<B>,
+    body: impl FnOnce() -> T,
+) -> Result<http::Response<T>, tungstenite::Error> {
+    let mut response = create_response_with_body(request, body)?;
+    let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    if offered.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|p| p.trim() == SUBPROTOCOL) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    Ok(response)
+}
+
+/// What the shard is told of who comes, beside the verdict.
+#[derive(Debug)]
+struct Visit {
+    ip: IpAddr,
+    sdk: Option<Box<str>>,
+    origin: Option<Box<str>>,
+    protocol: u8,
+}
+
+impl Visit {
+    fn new(handshake: &Introduction, about: &About) -> Visit {
+        let (protocol, sdk) = match handshake {
+            Ok(handshake) => (handshake.protocol, handshake.sdk.as_deref()),
+            Err(_) => (7, None),
+        };
+        Visit {
+            ip: about.ip,
+            sdk: sdk.and_then(Row::text).map(Into::into),
+            origin: about.origin.as_deref().and_then(Row::text).map(Into::into),
+            protocol,
+        }
+    }
+
+    fn hand_over(self, node: &Node, carrier: Carrier, verdict: Verdict) {
+        let Visit { ip, sdk, origin, protocol } = self;
+        let transport = Transport::WebSocket;
+        let new = NewConn { carrier, transport, verdict, ip, sdk, origin, protocol };
+        node.next_shard().push(Command::Connect(Box::new(new)));
+    }
+}
+
+async fn judge(node: &Node, key: &str, handshake: &Introduction, about: &About) -> Verdict {
+    let visitor = Visitor {
+        origin: about.origin.as_deref(),
+        ip: about.ip,
+        tls: about.tls,
+        transport: Transport::WebSocket,
+    };
+    admission::decide(node, key, handshake.as_ref(), visitor).await
 }
 
 /// The socket of an upgraded connection, its end of TLS if it has one, and what the client sent behind its request.
@@ -189,21 +241,5 @@ fn not_a_websocket(error: &tungstenite::Error) -> Response {
                 "This address speaks WebSocket: connect with a Pusher client, for instance pusher-js\n";
             (StatusCode::BAD_REQUEST, text).into_response()
         }
-    }
-}
-
-trait RefParts {
-    fn as_ref_parts(&self) -> http::Request<()>;
-}
-
-impl RefParts for Request {
-    /// The head without the body, since tungstenite wants an owned request.
-    fn as_ref_parts(&self) -> http::Request<()> {
-        let mut head = http::Request::new(());
-        *head.method_mut() = self.method().clone();
-        *head.uri_mut() = self.uri().clone();
-        *head.version_mut() = self.version();
-        *head.headers_mut() = self.headers().clone();
-        head
     }
 }

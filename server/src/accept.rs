@@ -1,5 +1,5 @@
 //! The accept loop of the public port: TLS if it has a certificate, then hyper's HTTP/1 with a deadline for request heads that
-//! really fires, and upgrades. Who speaks TLS to a plain port, or the other way round, finds out.
+//! really fires, and upgrades. A plain upgrade as nearly all clients send it needs no HTTP server ([`realtime::ws::direct`]). Who speaks TLS to a plain port, or the other way round, finds out.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,15 +18,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use realtime::Node;
 use realtime::tls::TlsStream;
+use realtime::ws::direct::{self, Head};
 use realtime::ws::{self, PeerAddr};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::tls::Tls;
 
-/// A request's head must be here within this time; a slower sender is cut off.
+/// The first byte of a request's head must be here within this time, and the whole head within the same from then on; a
+/// slower sender is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
@@ -43,15 +46,40 @@ pub(crate) const BACKLOG: i32 = 4_096;
 /// After a failed accept (out of descriptors, for instance) the loop rests, instead of turning at full speed.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
-/// Opens the public port.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// The public port. What it accepts is watched by nobody yet: most connections become a shard's at once.
+#[derive(Debug)]
+pub struct Listener(AsyncFd<mio::net::TcpListener>);
+
+impl Listener {
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().local_addr()
+    }
+
+    async fn accept(&self) -> io::Result<(mio::net::TcpStream, SocketAddr)> {
+        loop {
+            if let Ok(accepted) = self.0.readable().await?.try_io(|port| port.get_ref().accept()) {
+                return accepted;
+            }
+        }
+    }
+}
+
+/// Opens the public port. Errors: also outside of a runtime, which watches it.
+#[expect(
+    deprecated,
+    reason = "its successor has the caller promise in `unsafe` what mio's listener keeps: one descriptor, its own"
+)]
+pub fn listen(address: SocketAddr) -> io::Result<Listener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    AsyncFd::new(mio::net::TcpListener::from_std(socket.into())).map(Listener)
 }
 
 /// What every connection needs.
@@ -75,7 +103,7 @@ struct Origin {
 }
 
 /// Accepts until `stop` changes.
-pub async fn run(listener: TcpListener, door: Door, mut stop: watch::Receiver<bool>) {
+pub async fn run(listener: Listener, door: Door, mut stop: watch::Receiver<bool>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -83,7 +111,6 @@ pub async fn run(listener: TcpListener, door: Door, mut stop: watch::Receiver<bo
         };
         match accepted {
             Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true);
                 tokio::spawn(serve(stream, peer.ip(), door.clone(), stop.clone()));
             }
             Err(error) => {
@@ -94,9 +121,22 @@ pub async fn run(listener: TcpListener, door: Door, mut stop: watch::Receiver<bo
     }
 }
 
-async fn serve(stream: TcpStream, ip: IpAddr, door: Door, mut stop: watch::Receiver<bool>) {
+async fn serve(stream: mio::net::TcpStream, ip: IpAddr, door: Door, mut stop: watch::Receiver<bool>) {
     let Some(tls) = door.tls.clone() else {
-        return serve_http(stream, Origin { ip, tls: false }, door, stop).await;
+        let origin = Origin { ip, tls: false };
+        let left = tokio::select! {
+            left = take_upgrade(stream, origin, &door) => left,
+            _ = stop.changed() => return,
+        };
+        return match left {
+            Ok(Some(stream)) => serve_http(stream, origin, door, stop).await,
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
+        };
+    };
+    let stream = match TcpStream::from_std(stream.into()) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "a connection can't be watched; it is closed"),
     };
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, tls)) => shaken,
@@ -108,6 +148,43 @@ async fn serve(stream: TcpStream, ip: IpAddr, door: Door, mut stop: watch::Recei
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
+}
+
+/// Takes the short way with an ordinary upgrade. Gives every other connection back, with nothing of it read.
+async fn take_upgrade(
+    stream: mio::net::TcpStream,
+    origin: Origin,
+    door: &Door,
+) -> io::Result<Option<TcpStream>> {
+    let mut bytes = [0; direct::HEAD_BYTES_MAX];
+    let stream = match stream.peek(&mut bytes) {
+        Ok(length) => match admit(&bytes[..length], stream, origin, door).await {
+            Some(stream) => return TcpStream::from_std(stream.into()).map(Some),
+            None => return Ok(None),
+        },
+        // Its request is still on the way.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => TcpStream::from_std(stream.into())?,
+        Err(error) => return Err(error),
+    };
+    let length = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut bytes)).await??;
+    if Head::parse(&bytes[..length]).is_none() {
+        return Ok(Some(stream));
+    }
+    let stream = mio::net::TcpStream::from_std(stream.into_std()?);
+    let left = admit(&bytes[..length], stream, origin, door).await;
+    left.map(|stream| TcpStream::from_std(stream.into())).transpose()
+}
+
+/// Hands a connection to a shard if its first bytes are an upgrade; else gives it back.
+async fn admit(
+    bytes: &[u8],
+    stream: mio::net::TcpStream,
+    origin: Origin,
+    door: &Door,
+) -> Option<mio::net::TcpStream> {
+    let Some(mut head) = Head::parse(bytes) else { return Some(stream) };
+    introduce(&mut head.request, origin, door.trust_proxy);
+    head.admit(&door.node, stream).await.err()
 }
 
 /// What a client of a TLS port turned out to speak.
@@ -187,7 +264,7 @@ async fn answer(mut request: Request, origin: Origin, door: Door) -> Response {
 }
 
 /// Tells the routes who is asking and how.
-fn introduce(request: &mut Request, origin: Origin, trust_proxy: bool) {
+fn introduce<B>(request: &mut http::Request<B>, origin: Origin, trust_proxy: bool) {
     let forwarded =
         |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).filter(|_| trust_proxy);
     let client =

@@ -12,7 +12,6 @@ use http::StatusCode;
 use realtime::{Node, NodeConfig};
 use tenancy::db::Db;
 use tenancy::plan::Plan;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::accept::{self, Door};
@@ -27,7 +26,7 @@ pub struct Running {
     pub node: Node,
     /// Accounts and apps.
     pub db: Db,
-    listener: TcpListener,
+    listener: accept::Listener,
     door: Door,
     drain: Duration,
 }

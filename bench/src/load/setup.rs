@@ -21,10 +21,17 @@ pub(crate) fn measure(
     server: &Server,
     connect_seconds: u64,
 ) -> anyhow::Result<Results> {
-    let mut load = prepare(net, groups, run, server, connect_seconds)?;
-    let deadline = load.begun + nanoseconds(run.warmup + run.seconds) + DRAIN_NS + RESUME_NS + SLACK_NS;
-    let finished = net.run(&mut load, deadline)?;
-    Ok(load.results(net, finished))
+    let load = prepare(net, groups, run, server, connect_seconds)?;
+    load.run(net, run)
+}
+
+impl Load {
+    /// Runs what was prepared to its end.
+    pub(crate) fn run(mut self, net: &mut Net, run: Run) -> anyhow::Result<Results> {
+        let deadline = self.begun + nanoseconds(run.warmup + run.seconds) + DRAIN_NS + RESUME_NS + SLACK_NS;
+        let finished = net.run(&mut self, deadline)?;
+        Ok(self.results(net, finished))
+    }
 }
 
 /// Brings up the subscribers of all groups as the first sockets of a fresh generator, and the publishers as its first HTTP

@@ -35,9 +35,8 @@ impl Shard {
         if let Some(mut conn) = self.conns.try_remove(index) {
             match &mut conn.link {
                 Link::Socket(socket) => {
+                    // Closing the descriptor, which has no copies, ends the watch as well.
                     socket.wire.say_goodbye();
-                    // Closing the descriptor ends the watch as well.
-                    drop(self.poll.registry().deregister(socket.wire.stream()));
                 }
                 Link::Http(http) => http.0.end(code.unwrap_or(1_000), reason),
             }

@@ -38,8 +38,14 @@ pub(crate) enum Verdict {
 /// What a new connection's frames travel by.
 #[derive(Debug)]
 pub(crate) enum Carrier {
-    /// An upgraded socket, its end of TLS if it has one, and what the client sent right behind its upgrade request.
-    Socket { stream: std::net::TcpStream, tls: Option<Box<TlsSession>>, early: Bytes },
+    Socket {
+        stream: mio::net::TcpStream,
+        tls: Option<Box<TlsSession>>,
+        /// The answer to the upgrade request, if the client still waits for it.
+        answer: Bytes,
+        /// What the client sent right behind its request.
+        early: Bytes,
+    },
     /// An HTTP session: frames wait in its outbox for the client's receive requests.
     Http(Arc<Outbox>),
 }

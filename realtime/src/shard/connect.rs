@@ -1,6 +1,6 @@
 //! A connection arrives: its slot, its watch, its verdict, and the first frame.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use mio::{Interest, Token};
 use protocol::server_message;
 use protocol::socket_id::SocketId;
@@ -19,9 +19,8 @@ impl Shard {
         let entry = self.conns.vacant_entry();
         let index = entry.key();
         self.generation = self.generation.wrapping_add(1);
-        let (link, early) = match carrier {
-            Carrier::Socket { stream, tls, early } => {
-                let mut stream = mio::net::TcpStream::from_std(stream);
+        let (link, answer, early) = match carrier {
+            Carrier::Socket { mut stream, tls, answer, early } => {
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 if let Err(error) = self.poll.registry().register(&mut stream, Token(index), interest) {
                     tracing::warn!(%error, "a socket can't be watched; it is closed");
@@ -31,12 +30,12 @@ impl Shard {
                 if let Verdict::Echo { message_bytes_max } = verdict {
                     socket.echo(message_bytes_max);
                 }
-                (Link::Socket(socket), early)
+                (Link::Socket(socket), answer, early)
             }
             Carrier::Http(outbox) => {
                 let generation = self.generation;
                 outbox.settle(Place { shard: self.id, index: index as u32, generation });
-                (Link::Http(HttpLink(outbox)), Bytes::new())
+                (Link::Http(HttpLink(outbox)), Bytes::new(), Bytes::new())
             }
         };
         entry.insert(Conn::new(link, self.generation, self.now, protocol, transport));
@@ -44,13 +43,20 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index) else { return };
         let (app, permit, key) = match verdict {
             Verdict::Admit { app, permit, key } => (app, permit, key),
-            Verdict::Refuse { code, message } => return self.close(index, code.code(), &message),
-            Verdict::Echo { .. } => return self.guarded(index, |shard, index| shard.feed(index, &early)),
+            Verdict::Refuse { code, message } => {
+                self.send(index, &answer);
+                return self.close(index, code.code(), &message);
+            }
+            Verdict::Echo { .. } => {
+                self.send(index, &answer);
+                return self.guarded(index, |shard, index| shard.feed(index, &early));
+            }
         };
         let socket_id =
             SocketId { node: rand::random_range(1..1_000_000), random: rand::random_range(1..1 << 53) };
         conn.session = Some(Session::new(app.clone(), permit, socket_id, self.now));
-        self.send(index, &frame::text(&server_message::connection_established(socket_id)));
+        let established = frame::text(&server_message::connection_established(socket_id));
+        self.send(index, &behind(answer, established));
         app.console.record(Kind::Connection, |row| {
             row.socket_id = Some(socket_id.to_string());
             row.source = Some(Source::Ws);
@@ -71,4 +77,14 @@ impl Shard {
             self.guarded(index, |shard, index| shard.feed(index, &early));
         }
     }
+}
+
+/// The first frame behind the answer to the upgrade request, so that both leave in one call of the kernel.
+fn behind(answer: Bytes, frame: Bytes) -> Bytes {
+    if answer.is_empty() {
+        return frame;
+    }
+    let mut both = BytesMut::from(answer);
+    both.extend_from_slice(&frame);
+    both.freeze()
 }

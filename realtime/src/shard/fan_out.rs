@@ -12,7 +12,7 @@ use crate::hub::ChannelId;
 
 /// Work between two looks at sockets and inbox: some two milliseconds of small writes. A round over ten thousand subscribers
 /// in one piece would keep every other socket, and the publish API, waiting for sixty.
-const COST_PER_LOOK: usize = 256;
+const COST_PER_LOOK: usize = 64;
 
 impl Shard {
     /// Gives apps their turns, until [`COST_PER_LOOK`] is spent or nothing waits.

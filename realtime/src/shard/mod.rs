@@ -164,6 +164,10 @@ impl Shard {
             }
             self.fan_out();
             self.sweep();
+            if !self.turns.is_empty() {
+                // The HTTP side may wait for this processor: a busy shard would keep it to the end of its time slice.
+                std::thread::yield_now();
+            }
         }
     }
 

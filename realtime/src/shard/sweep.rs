@@ -183,7 +183,12 @@ mod tests {
         let waits = app.snapshot().features.authorized_connections;
         let permit = if waits { Permit::unauthorized(&app).unwrap() } else { Permit::take(&app).unwrap() };
         shard.connect(NewConn {
-            carrier: Carrier::Socket { stream, tls: None, early: bytes::Bytes::new() },
+            carrier: Carrier::Socket {
+                stream: mio::net::TcpStream::from_std(stream),
+                tls: None,
+                answer: bytes::Bytes::new(),
+                early: bytes::Bytes::new(),
+            },
             transport: Transport::WebSocket,
             verdict: Verdict::Admit { app, permit, key: "key".into() },
             ip: std::net::Ipv4Addr::LOCALHOST.into(),

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::hub::ChannelId;
 
 /// Work of one app before the next one's turn. A write costs one, and one more for each [`COST_BYTES`] of it.
-pub(super) const COST_PER_TURN: usize = 64;
+pub(super) const COST_PER_TURN: usize = 32;
 /// Bytes that cost as much as a write itself.
 const COST_BYTES: usize = 16 * 1_024;
 
