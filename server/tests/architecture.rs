@@ -39,9 +39,11 @@ fn crates_use_only_the_crates_below_them() {
         ("tenancy", &[]),
         ("realtime", &["protocol"]),
         ("api", &["protocol", "realtime", "tenancy"]),
-        ("dashboard", &["protocol", "tenancy"]),
+        ("billing", &["tenancy"]),
+        ("dashboard", &["billing", "protocol", "tenancy"]),
+        ("fakestripe", &[]),
         ("bench", &[]),
-        ("fanfare", &["protocol", "realtime", "tenancy", "api", "dashboard", "bench"]),
+        ("fanfare", &["protocol", "realtime", "tenancy", "billing", "api", "dashboard", "bench"]),
     ]);
     let all = dependencies();
     let ours: BTreeSet<&str> = all.keys().map(String::as_str).collect();
@@ -79,7 +81,18 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn every_file_begins_with_what_it_is_for() {
     let mut files = Vec::new();
-    for member in ["protocol", "realtime", "tenancy", "api", "dashboard", "bench", "server", "fuzz"] {
+    for member in [
+        "protocol",
+        "realtime",
+        "tenancy",
+        "billing",
+        "fakestripe",
+        "api",
+        "dashboard",
+        "bench",
+        "server",
+        "fuzz",
+    ] {
         rust_files(&root().join(member), &mut files);
     }
     assert!(files.len() > 50, "the crates are where this test looks for them");

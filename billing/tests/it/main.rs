@@ -1,0 +1,7 @@
+//! Billing against a server that behaves as Stripe does: buying, changing, failing payments, and events that are late, lost, doubled,
+//! turned around or forged.
+
+mod buying;
+mod events;
+mod owing;
+mod support;
