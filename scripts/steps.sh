@@ -21,17 +21,18 @@ steps_unit() {
 
 # The binary under test: of the dev profile, because the tests have built nearly all of it already.
 build_binary() {
-    cargo build --package fanfare --bin fanfare --example ws-echo --quiet || return 1
+    cargo build --package fanfare --bin fanfare --example ws-echo --example stripe-like --quiet || return 1
     local folder
     folder=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
     # A copy, so that a build beside the run does not change the program under test.
     cp "$folder/debug/fanfare" "$logs/fanfare"
     cp "$folder/debug/examples/ws-echo" "$logs/ws-echo"
-    export FANFARE_BIN="${FANFARE_BIN:-$logs/fanfare}" FANFARE_ECHO_BIN="$logs/ws-echo"
+    cp "$folder/debug/examples/stripe-like" "$logs/stripe-like"
+    export FANFARE_BIN="${FANFARE_BIN:-$logs/fanfare}" FANFARE_ECHO_BIN="$logs/ws-echo" FANFARE_STRIPE_BIN="$logs/stripe-like"
 }
 
 steps_e2e() {
-    if [ -z "${FANFARE_BIN:-}" ] || [ -z "${FANFARE_ECHO_BIN:-}" ]; then
+    if [ -z "${FANFARE_BIN:-}" ] || [ -z "${FANFARE_ECHO_BIN:-}" ] || [ -z "${FANFARE_STRIPE_BIN:-}" ]; then
         # Not in a `step`: that would lose the exported name of the binary in its pipe.
         say 'binary'
         local start=$SECONDS

@@ -78,6 +78,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         setup_token: None,
         trusted_proxies: false,
         webhook_allow: Allow::parse("127.0.0.0/8").unwrap_or_default(),
+        billing: None,
     };
     let router = dashboard::router(Dashboard::new(db, config, Arc::new(Invented), system))
         .fallback(async || dashboard::not_found());

@@ -4,6 +4,7 @@
 //! of the server, and the page answers as it would have.
 
 use serde_json::Value;
+use tenancy::account::Account;
 use tenancy::app::App;
 use tenancy::audit::{self, Action, By, Entry};
 use tenancy::clock::HOUR_MS;
@@ -31,6 +32,18 @@ pub(crate) async fn in_app(
     details: Value,
 ) {
     let entry = Entry { account_id: &app.account_id, action, app_id: Some(app.id), target, details };
+    kept(audit::record(dashboard.db(), by, entry).await);
+}
+
+/// Something done to the organisation itself.
+pub(crate) async fn in_organisation(
+    dashboard: &Dashboard,
+    by: &By,
+    action: Action,
+    account: &Account,
+    target: &str,
+) {
+    let entry = Entry { account_id: &account.id, action, app_id: None, target, details: Value::Null };
     kept(audit::record(dashboard.db(), by, entry).await);
 }
 

@@ -17,7 +17,8 @@ pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request,
     let (parts, body) = request.into_parts();
     let origin = RequestOrigin::of(&parts, &dashboard);
     let mut response = next.run(Request::from_parts(parts, body)).await;
-    put(response.headers_mut(), &policy(&origin));
+    let stripe = dashboard.billing().map_or(&[][..], |billing| billing.page_origins());
+    put(response.headers_mut(), &policy(&origin, stripe));
     if origin.https {
         response
             .headers_mut()
@@ -28,7 +29,7 @@ pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request,
 
 /// For an answer outside our router: the same headers, and no sockets at all.
 pub(crate) fn secure_alone(response: &mut Response) {
-    put(response.headers_mut(), &policy_for(""));
+    put(response.headers_mut(), &policy_for("", &[]));
 }
 
 fn put(headers: &mut HeaderMap, policy: &str) {
@@ -44,19 +45,21 @@ fn put(headers: &mut HeaderMap, policy: &str) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// Sockets may go to this very host and to the public address; older browsers don't count `ws:` as `'self'`, hence by name.
-fn policy(origin: &RequestOrigin) -> String {
+/// Sockets may go to this very host and to the public address; older browsers don't count `ws:` as `'self'`, hence by name. Forms may
+/// lead to the pages of Stripe on a server that bills.
+fn policy(origin: &RequestOrigin, forms: &[String]) -> String {
     let mut sockets = String::new();
     let public = origin.endpoint.authority();
     for host in origin.host.iter().chain((origin.host.as_ref() != Some(&public)).then_some(&public)) {
         sockets.push_str(&format!(" ws://{host} wss://{host}"));
     }
-    policy_for(&sockets)
+    policy_for(&sockets, forms)
 }
 
-fn policy_for(sockets: &str) -> String {
+fn policy_for(sockets: &str, forms: &[String]) -> String {
+    let forms: String = forms.iter().map(|origin| format!(" {origin}")).collect();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{sockets}; font-src 'self'; \
-         form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+         form-action 'self'{forms}; frame-ancestors 'none'; base-uri 'none'"
     )
 }

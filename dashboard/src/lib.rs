@@ -5,6 +5,7 @@
 
 mod acts;
 pub mod assets;
+mod billing_notice;
 mod browser_name;
 pub mod client;
 mod console_auth;
@@ -17,6 +18,7 @@ mod hook_kinds;
 mod origins;
 pub mod page;
 pub mod pages;
+mod plan_columns;
 pub mod scope;
 pub mod session;
 pub mod snippets;
@@ -35,7 +37,7 @@ pub use state::{AppUsage, Dashboard, DashboardConfig, Live, SignUpMode};
 /// The largest form or JSON body that a page takes, in bytes.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// All pages: `/ /signup /login /logout /setup /dash/** /e/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
+/// All pages, those of the billing only on a server that bills: `/ /signup /login /logout /setup /dash/** /e/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
 /// can be merged with other routers; [`not_found`] is the page for those.
 pub fn router(dashboard: Dashboard) -> Router {
     let before_sign_in = Router::new()
@@ -45,7 +47,12 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::login_link::routes())
         .merge(pages::setup::routes())
         .route_layer(from_fn_with_state(dashboard.clone(), csrf::guard_form));
+    let billing = match dashboard.billing() {
+        Some(_) => pages::billing::routes(),
+        None => Router::new(),
+    };
     let signed_in = Router::new()
+        .merge(billing)
         .merge(pages::logout::routes())
         .merge(pages::home::routes())
         .merge(pages::account::routes())

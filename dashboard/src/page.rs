@@ -8,6 +8,7 @@ use tenancy::membership::Membership;
 pub(crate) use tenancy::role::Permission;
 use tenancy::role::Role;
 
+use crate::billing_notice::BillingFrame;
 use crate::error::PageError;
 use crate::session::CurrentUser;
 use crate::{AppUsage, Dashboard};
@@ -21,6 +22,8 @@ pub struct Frame {
     pub email: String,
     /// The organisation that the page is about; empty for who belongs to none.
     pub account: String,
+    /// The billing, on a server that bills.
+    pub billing: Option<BillingFrame>,
     /// All that they belong to, as the switcher lists them.
     pub organisations: Vec<Choice>,
     role: Option<Role>,
@@ -55,6 +58,7 @@ impl Frame {
             account: here.map(|here| here.account.name.clone()).unwrap_or_default(),
             organisations: current.memberships().iter().map(choice).collect(),
             role: here.map(|here| here.role),
+            billing: current.billing().cloned(),
         }
     }
 

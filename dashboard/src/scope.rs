@@ -36,7 +36,7 @@ macro_rules! permissions {
 }
 
 permissions! {
-    SeeStats SeeApps SeePayloads SendEvents UseSecrets ManageApps RemoveApps ManagePeople ManageOrganisation
+    SeeStats SeeApps SeePayloads SendEvents UseSecrets ManageApps RemoveApps ManagePeople ManageBilling ManageOrganisation
 }
 
 /// The organisation that the person works in, who may do `P` there.

@@ -17,9 +17,10 @@ use tenancy::role::Permission;
 use tenancy::session::{Client, Session};
 use tenancy::user::User;
 
+use crate::billing_notice::BillingFrame;
 use crate::client::{ClientAddr, RequestOrigin};
 use crate::error::PageError;
-use crate::{Dashboard, acts, csrf};
+use crate::{Dashboard, acts, billing_notice, csrf};
 
 /// The cookie's name.
 pub const SESSION_COOKIE: &str = "fanfare_session";
@@ -39,6 +40,7 @@ struct Inner {
     csrf: String,
     session_id: String,
     client: Client,
+    billing: Option<BillingFrame>,
 }
 
 impl std::fmt::Debug for CurrentUser {
@@ -90,6 +92,11 @@ impl CurrentUser {
         &self.0.session_id
     }
 
+    /// What pages say about the billing; `None`: there is none here.
+    pub fn billing(&self) -> Option<&BillingFrame> {
+        self.0.billing.as_ref()
+    }
+
     /// Like the extractor, but a missing session isn't an error.
     pub async fn find(parts: &mut Parts, dashboard: &Dashboard) -> Result<Option<CurrentUser>, PageError> {
         if let Some(known) = parts.extensions.get::<CurrentUser>() {
@@ -109,7 +116,12 @@ impl CurrentUser {
         let ClientAddr(ip) = ClientAddr::of(&parts.extensions);
         let client = client_of(ip, &parts.headers);
         let Session { user, id_hash: session_id, .. } = session;
-        let current = CurrentUser(Arc::new(Inner { user, memberships, here, csrf, session_id, client }));
+        let billing = match here {
+            Some(at) => billing_notice::of(dashboard, &memberships[at].account.id).await?,
+            None => None,
+        };
+        let inner = Inner { user, memberships, here, csrf, session_id, client, billing };
+        let current = CurrentUser(Arc::new(inner));
         parts.extensions.insert(current.clone());
         Ok(Some(current))
     }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use billing::Billing;
 use protocol::webhook_url::Allow;
 use tenancy::app::App;
 use tenancy::db::Db;
@@ -43,6 +44,8 @@ pub struct DashboardConfig {
     pub trusted_proxies: bool,
     /// Where webhooks may go beside the public internet.
     pub webhook_allow: Allow,
+    /// Payments; `None`: this server doesn't bill, and no page mentions it.
+    pub billing: Option<Billing>,
 }
 
 impl fmt::Debug for DashboardConfig {
@@ -111,6 +114,11 @@ impl Dashboard {
     /// The settings.
     pub fn config(&self) -> &DashboardConfig {
         &self.0.config
+    }
+
+    /// Payments, on a server that bills.
+    pub(crate) fn billing(&self) -> Option<&Billing> {
+        self.0.config.billing.as_ref()
     }
 
     /// The hidden app whose channels carry the console's rows.

@@ -70,6 +70,21 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Where webhooks may go beside the public internet: addresses, networks and host names, separated by commas; `fanfare dev`: this machine.",
     ),
+    secret(
+        "stripe_secret_key",
+        "Secret key of Stripe; unset: this server does not bill, and no page mentions it.",
+    ),
+    secret(
+        "stripe_webhook_secret",
+        "Secrets of Stripe's webhook endpoint, separated by commas while one is replaced.",
+    ),
+    setting(
+        "stripe_prices",
+        "",
+        "Which price of Stripe is which plan, such as startup=price_…,pro=price_…; the first of a plan is sold.",
+    ),
+    setting("stripe_automatic_tax", "false", "Let Stripe Tax reckon the taxes."),
+    setting("stripe_api_base", "", "Another server that behaves as Stripe; unset: Stripe."),
     setting("log", "info", "Filter of log lines, as of tracing."),
     setting("log_format", "text", "text or json."),
 ];
@@ -120,6 +135,8 @@ pub struct Config {
     pub drain: std::time::Duration,
     /// Where webhooks may go beside the public internet.
     pub webhook_allow: protocol::webhook_url::Allow,
+    /// Payments; `None`: this server does not bill.
+    pub billing: Option<billing::BillingConfig>,
     /// Development mode.
     pub dev: bool,
     /// Log filter.
@@ -216,6 +233,34 @@ impl Raw {
         lines.collect()
     }
 
+    fn yes(&self, name: &str) -> anyhow::Result<bool> {
+        match self.get(name) {
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") | None => Ok(false),
+            Some(other) => bail!("{name} must be true or false, it is {other:?}"),
+        }
+    }
+
+    fn billing(&self) -> anyhow::Result<Option<billing::BillingConfig>> {
+        let Some(secret_key) = self.get("stripe_secret_key") else {
+            if let Some(name) =
+                ["stripe_webhook_secret", "stripe_prices"].into_iter().find(|name| self.get(name).is_some())
+            {
+                bail!("{name} is set and stripe_secret_key is not: set it too, or none of them");
+            }
+            return Ok(None);
+        };
+        let text = |name: &str| self.get(name).unwrap_or_default();
+        let config = billing::BillingConfig::parse(
+            secret_key,
+            text("stripe_webhook_secret"),
+            self.get("stripe_api_base"),
+            text("stripe_prices"),
+            self.yes("stripe_automatic_tax")?,
+        );
+        Ok(Some(config?))
+    }
+
     /// Checks the values; an error names the setting.
     pub fn check(&self, dev: bool) -> anyhow::Result<Config> {
         let data_dir = PathBuf::from(self.get("data_dir").unwrap_or("./data"));
@@ -281,16 +326,13 @@ impl Raw {
                 Some(other) => bail!("signup must be open, invite or closed, it is {other:?}"),
             },
             admin,
-            trust_proxy: match self.get("trust_proxy") {
-                Some("true" | "1") => true,
-                Some("false" | "0") | None => false,
-                Some(other) => bail!("trust_proxy must be true or false, it is {other:?}"),
-            },
+            trust_proxy: self.yes("trust_proxy")?,
             drain: std::time::Duration::from_secs(number("drain_seconds")?.unwrap_or(5)),
             webhook_allow: protocol::webhook_url::Allow::parse(self.get("webhook_allow").unwrap_or_default())
                 .map_err(|entry| {
                     anyhow::anyhow!("webhook_allow must list addresses, networks such as 10.0.0.0/8 and host names, not {entry:?}")
                 })?,
+            billing: self.billing()?,
             dev,
             log: self.get("log").unwrap_or("info").to_owned(),
             log_json: match self.get("log_format") {
@@ -369,6 +411,8 @@ mod tests {
             (("FANFARE_URL", "ftp://x"), "url"),
             (("FANFARE_TLS_CERT", "cert.pem"), "tls_key"),
             (("FANFARE_WEBHOOK_ALLOW", "10.0.0.0/33"), "webhook_allow"),
+            (("FANFARE_STRIPE_SECRET_KEY", "sk_test_x"), "stripe_webhook_secret"),
+            (("FANFARE_STRIPE_PRICES", "pro=price_1"), "stripe_secret_key"),
         ] {
             let error = load(&[], &[env], "").unwrap().check(false).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -377,7 +421,12 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let env = [("FANFARE_APP_SECRET", "hush-hush"), ("FANFARE_ADMIN_PASSWORD", "hush-hush")];
+        let env = [
+            ("FANFARE_APP_SECRET", "hush-hush"),
+            ("FANFARE_ADMIN_PASSWORD", "hush-hush"),
+            ("FANFARE_STRIPE_SECRET_KEY", "sk_live_hush"),
+            ("FANFARE_STRIPE_WEBHOOK_SECRET", "whsec_hush"),
+        ];
         let raw = load(&[], &env, "").unwrap();
         assert!(!raw.print().contains("hush"));
         assert!(raw.print().contains("FANFARE_APP_SECRET"));

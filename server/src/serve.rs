@@ -7,6 +7,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
+use billing::Billing;
 use dashboard::{Dashboard, DashboardConfig};
 use http::StatusCode;
 use realtime::{Node, NodeConfig};
@@ -85,6 +86,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;
+    let billing = config.billing.clone().map(|config| Billing::new(db.clone(), config));
+    if let Some(billing) = billing.clone() {
+        tokio::spawn(billing.run());
+    }
     let pages = DashboardConfig {
         public_url: config.url.clone(),
         signup: config.signup,
@@ -94,13 +99,14 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         setup_token: setup_token.clone(),
         trusted_proxies: config.trust_proxy,
         webhook_allow: config.webhook_allow.clone(),
+        billing: billing.clone(),
     };
     if let Some(token) = setup_token {
         let base = config.base_url(listener.local_addr()?);
         tracing::info!("nobody has an account yet: make the first owner at {base}/setup?token={token}");
     }
     let dashboard = Dashboard::new(db.clone(), pages, Arc::new(wiring::LiveNumbers(node.clone())), system);
-    let router = routes(&node, &db, dashboard);
+    let router = routes(&node, &db, billing.as_ref(), dashboard);
     if let Some(tls) = tls.clone() {
         // A closed terminal ends `dev`, as it ends any program.
         tokio::spawn(tls.follow(!config.dev));
@@ -109,7 +115,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     Ok(Running { node, db, listener, door, drain: config.drain })
 }
 
-fn routes(node: &Node, db: &Db, dashboard: Dashboard) -> Router {
+fn routes(node: &Node, db: &Db, billing: Option<&Billing>, dashboard: Dashboard) -> Router {
     let health = Router::new()
         .route("/healthz", get(async || "ok\n"))
         // Where Laravel Reverb answers its load balancers.
@@ -122,6 +128,7 @@ fn routes(node: &Node, db: &Db, dashboard: Dashboard) -> Router {
         .merge(api::channels::router(node.clone()))
         .merge(api::live::router(api::live::Live { node: node.clone(), db: db.clone() }))
         .merge(health)
+        .merge(billing.map(Billing::router).unwrap_or_default())
         .merge(dashboard::router(dashboard))
         .fallback(async |request: axum::extract::Request| match request.uri().path().starts_with("/apps") {
             true => api::channels::not_found(&request),

@@ -14,6 +14,7 @@ use tenancy::app::App;
 use tenancy::audit::Action;
 use tenancy::limits::Limits;
 use tenancy::role::Permission;
+use tenancy::subscription::{self, Subscription};
 use tenancy::usage::UsageDelta;
 use tenancy::webhook_endpoint::{ChannelFilter, WebhookEndpoint};
 use tenancy::{session, usage, webhook_endpoint};
@@ -43,7 +44,7 @@ async fn export(current: CurrentUser, State(dashboard): State<Dashboard>) -> Res
     let sessions = session::list(db, &user.id).await?;
     acts::of_person(&dashboard, &current.by(), Action::DataExport, Value::Null).await;
     let now = tenancy::now_ms();
-    let body = json!({
+    let mut body = json!({
         "exported": time(now),
         "person": { "id": user.id, "email": user.email, "created": time(user.created_ms) },
         "organisations": current.memberships().iter().map(|place| json!({
@@ -68,6 +69,10 @@ async fn export(current: CurrentUser, State(dashboard): State<Dashboard>) -> Res
             "this_one": one.id_hash == current.session_id(),
         })).collect::<Vec<_>>(),
     });
+    if let (Some(account), true) = (owned, dashboard.billing().is_some()) {
+        let known = subscription::of_account(db, &account.id).await?;
+        body["billing"] = known.map_or(Value::Null, |known| billing_json(&known));
+    }
     let file = format!("attachment; filename=\"fanfare-account-{}.json\"", at(now, "%Y-%m-%d"));
     Ok(([(CONTENT_DISPOSITION, file)], Json(body)).into_response())
 }
@@ -75,6 +80,16 @@ async fn export(current: CurrentUser, State(dashboard): State<Dashboard>) -> Res
 /// `2026-11-24T07:00:00Z`
 fn time(ms: i64) -> String {
     at(ms, "%Y-%m-%dT%H:%M:%SZ")
+}
+
+fn billing_json(known: &Subscription) -> Value {
+    json!({
+        "customer": known.customer_id,
+        "subscription": known.subscription_id,
+        "plan": known.plan.map(|plan| plan.name()),
+        "status": known.status.word(),
+        "card": known.card,
+    })
 }
 
 /// `null` is no limit.

@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod account_export;
+pub mod billing;
+mod billing_steps;
 pub mod debug_console;
 pub mod errors;
 pub mod front;

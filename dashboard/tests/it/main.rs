@@ -3,6 +3,7 @@
 mod account_page;
 mod accounts;
 mod apps;
+mod billing;
 mod console;
 mod csrf;
 mod errors;

@@ -52,6 +52,7 @@ pub(crate) fn config() -> DashboardConfig {
         setup_token: None,
         trusted_proxies: false,
         webhook_allow: Allow::default(),
+        billing: None,
     }
 }
 
@@ -61,11 +62,16 @@ impl Site {
     }
 
     pub(crate) async fn with(config: DashboardConfig) -> Site {
+        Site::over(|_| config).await
+    }
+
+    /// With settings that need the database.
+    pub(crate) async fn over(config: impl FnOnce(&Db) -> DashboardConfig) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", dir.path().join("test.db").display())).await.unwrap();
         db.migrate().await.unwrap();
         let system = tenancy::instance::system_app(&db).await.unwrap();
-        let router = dashboard::router(Dashboard::new(db.clone(), config, Arc::new(Numbers), system));
+        let router = dashboard::router(Dashboard::new(db.clone(), config(&db), Arc::new(Numbers), system));
         Site { router, db, _dir: dir }
     }
 

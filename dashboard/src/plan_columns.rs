@@ -1,0 +1,192 @@
+//! Plans side by side, each with the workspace's own use of the last 30 days drawn onto it, and what a smaller plan would have
+//! refused. It decides nothing: numbers in, words out.
+
+use billing::Offer;
+use tenancy::plan::Plan;
+use tenancy::usage::AccountDay;
+
+use crate::page::count;
+
+/// The use of the last 30 days.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Use {
+    days: Vec<AccountDay>,
+    /// Most connections at once, all apps together.
+    pub(crate) connections: u64,
+    /// Most messages in a day.
+    pub(crate) messages: u64,
+}
+
+impl Use {
+    pub(crate) fn new(days: Vec<AccountDay>) -> Use {
+        let connections = days.iter().map(|day| day.connections_peak).max().unwrap_or(0);
+        let messages = days.iter().map(|day| day.messages).max().unwrap_or(0);
+        Use { days, connections, messages }
+    }
+
+    /// What a plan would have refused, a sentence each; empty: nothing.
+    pub(crate) fn refused_by(&self, plan: Plan) -> Vec<String> {
+        let mut refused = Vec::new();
+        if let Some(max) = plan.messages_per_day_max() {
+            let over: Vec<u64> = self
+                .days
+                .iter()
+                .map(|day| day.messages.saturating_sub(max))
+                .filter(|over| *over > 0)
+                .collect();
+            if !over.is_empty() {
+                let days = if over.len() == 1 { "1 day".to_owned() } else { format!("{} days", over.len()) };
+                let sum = count(over.iter().fold(0, |sum: u64, over| sum.saturating_add(*over)));
+                refused.push(format!(
+                    "On {days} more than {} messages were counted: {sum} messages would have been refused.",
+                    count(max)
+                ));
+            }
+        }
+        if let Some(over) = plan.connections_max().and_then(|max| self.connections.checked_sub(max + 1)) {
+            refused.push(format!(
+                "Up to {} clients were connected at once: up to {} would have been turned away.",
+                count(self.connections),
+                count(over + 1)
+            ));
+        }
+        refused
+    }
+}
+
+/// What can be done with a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is the present plan.
+    Present,
+    /// To Stripe's checkout.
+    Buy,
+    /// To the page that asks whether to change.
+    Change,
+    /// Nothing: the free plan of who pays nothing.
+    Nothing,
+}
+
+/// One plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) plan: Plan,
+    /// `EUR 49.00`, `Free`, or empty when Stripe did not say.
+    pub(crate) price: String,
+    /// `a month`.
+    pub(crate) interval: String,
+    pub(crate) step: Step,
+    pub(crate) bars: [Bar; 2],
+}
+
+/// A limit with the use drawn onto it.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar {
+    pub(crate) what: &'static str,
+    pub(crate) max: u64,
+    pub(crate) used: u64,
+}
+
+impl Bar {
+    pub(crate) fn limit(&self) -> String {
+        count(self.max)
+    }
+
+    pub(crate) fn peak(&self) -> String {
+        count(self.used)
+    }
+
+    pub(crate) fn fits(&self) -> bool {
+        self.used <= self.max
+    }
+
+    /// As the bars of the pages have it: near the limit from 80 % on.
+    pub(crate) fn level(&self) -> &'static str {
+        match self.used.saturating_mul(100) / self.max.max(1) {
+            0..80 => "ok",
+            80..=100 => "warn",
+            _ => "bad",
+        }
+    }
+
+    pub(crate) fn drawn(&self) -> u64 {
+        self.used.min(self.max)
+    }
+}
+
+/// The free plan, those that are sold, and the present one, smallest first.
+pub(crate) fn columns(offers: &[Offer], present: Plan, paying: bool, used: &Use) -> Vec<Column> {
+    let column = |plan: Plan| {
+        let amount = offers.iter().find(|offer| offer.plan == plan).and_then(|offer| offer.amount.as_ref());
+        let sold = offers.iter().any(|offer| offer.plan == plan);
+        Some(Column {
+            plan,
+            price: match (plan, amount) {
+                (Plan::Sandbox, _) => "Free".to_owned(),
+                (_, Some(amount)) => amount.money.to_string(),
+                (_, None) => String::new(),
+            },
+            interval: amount
+                .map(|a| a.interval.clone())
+                .filter(|i| !i.is_empty())
+                .map(|i| format!("a {i}"))
+                .unwrap_or_default(),
+            step: match (plan == present, paying, sold || plan == Plan::Sandbox) {
+                (true, ..) => Step::Present,
+                (_, _, false) => Step::Nothing,
+                (_, true, true) => Step::Change,
+                (_, false, true) if plan == Plan::Sandbox => Step::Nothing,
+                (_, false, true) => Step::Buy,
+            },
+            bars: [
+                Bar { what: "connections", max: plan.connections_max()?, used: used.connections },
+                Bar { what: "messages a day", max: plan.messages_per_day_max()?, used: used.messages },
+            ],
+        })
+    };
+    let shown = |plan: &Plan| {
+        *plan == Plan::Sandbox || *plan == present || offers.iter().any(|offer| offer.plan == *plan)
+    };
+    Plan::ALL.into_iter().filter(shown).filter_map(column).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(messages: u64, connections_peak: u64) -> AccountDay {
+        AccountDay { day: 0, messages, connections_peak }
+    }
+
+    #[test]
+    fn a_smaller_plan_tells_what_it_would_have_refused() {
+        let used = Use::new(vec![day(200_001, 99), day(1_200_000, 587), day(200_000, 3)]);
+        assert_eq!((used.connections, used.messages), (587, 1_200_000));
+        assert_eq!(
+            used.refused_by(Plan::Sandbox),
+            [
+                "On 2 days more than 200,000 messages were counted: 1,000,001 messages would have been refused.",
+                "Up to 587 clients were connected at once: up to 487 would have been turned away."
+            ]
+        );
+        assert_eq!(used.refused_by(Plan::Pro), [""; 0]);
+        assert_eq!(Use::new(vec![day(1, 100)]).refused_by(Plan::Sandbox), [""; 0]);
+        assert_eq!(Use::new(vec![day(1, 101)]).refused_by(Plan::Sandbox).len(), 1);
+    }
+
+    #[test]
+    fn what_a_column_offers_follows_from_what_is_paid() {
+        let offers = [Offer { plan: Plan::Startup, amount: None }, Offer { plan: Plan::Pro, amount: None }];
+        let steps = |present, paying| -> Vec<_> {
+            columns(&offers, present, paying, &Use::default()).into_iter().map(|c| (c.plan, c.step)).collect()
+        };
+        let (sandbox, startup, pro) = (Plan::Sandbox, Plan::Startup, Plan::Pro);
+        assert_eq!(steps(sandbox, false), [(sandbox, Step::Present), (startup, Step::Buy), (pro, Step::Buy)]);
+        assert_eq!(
+            steps(startup, true),
+            [(sandbox, Step::Change), (startup, Step::Present), (pro, Step::Change)]
+        );
+        // A plan that is sold no more is still shown to who has it.
+        assert_eq!(steps(Plan::Plus, true)[3], (Plan::Plus, Step::Present));
+    }
+}
