@@ -10,8 +10,8 @@ use super::turns::{COST_PER_TURN, cost_of};
 use super::{Shard, sweep};
 use crate::hub::ChannelId;
 
-/// Work between two looks at sockets and inbox: some two milliseconds of small writes. A round over ten thousand subscribers
-/// in one piece would keep every other socket, and the publish API, waiting for sixty.
+/// Work between two looks at sockets and inbox: half a millisecond of small writes. At 256 a quiet app waited two milliseconds
+/// beside one at full load; a look costs a hundredth of this.
 const COST_PER_LOOK: usize = 64;
 
 impl Shard {
