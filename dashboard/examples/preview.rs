@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(6081);
     let dir = tempfile::tempdir()?;
     let db = Db::connect(&format!("sqlite:{}", dir.path().join("preview.db").display())).await?;
+    let db = db.with_vault(tenancy::Vault::fresh());
     db.migrate().await?;
     let (person, account) = user::sign_up(&db, "ana@shop.example", "correct horse 7", Plan::Sandbox).await?;
     for (name, cluster) in [

@@ -3,6 +3,7 @@
 mod doctor;
 mod healthcheck;
 mod import;
+mod secrets;
 mod switches;
 mod webhooks;
 
@@ -82,6 +83,9 @@ enum Command {
     /// People, straight in the database.
     #[command(subcommand)]
     Admin(Admin),
+    /// The master key that secrets are sealed with.
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Bring the database's schema up to date.
     Migrate,
     /// Settings.
@@ -238,6 +242,10 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 operator::make_owner(&db, email, password).await?;
                 println!("{email} can sign in now");
                 Ok(())
+            }
+            Some(Command::Secrets(command)) => {
+                let db = serve::open_db(&config).await?;
+                command.run(&db).await
             }
             Some(Command::Migrate) => {
                 serve::open_db(&config).await?;

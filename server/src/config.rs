@@ -47,6 +47,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("tls_key", "", "PEM file of the certificate's private key."),
     setting("data_dir", "./data", "Folder of the SQLite file and generated secrets."),
     setting("database_url", "", "Where accounts and apps are; unset: SQLite in the data folder."),
+    secret(
+        "secret_key",
+        "Master key that secrets in the database are sealed with: 64 hex digits, after a comma older ones; unset: a file.",
+    ),
     setting("cluster", "local", "This node's region: local or a code such as mt1, eu, us2."),
     setting("workers", "", "Threads of the data plane; unset: number of cores."),
     setting("app_id", "", "Id of one static app on the plan unlimited; needs app_key and app_secret too."),
@@ -119,6 +123,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Database.
     pub database_url: String,
+    /// Master keys, the one that seals first; unset: a file.
+    pub secret_key: Option<realtime::app::Secret>,
     /// Region.
     pub cluster: String,
     /// Threads of the data plane.
@@ -312,6 +318,7 @@ impl Raw {
                 .get("database_url")
                 .map_or_else(|| format!("sqlite:{}", data_dir.join("fanfare.db").display()), str::to_owned),
             data_dir,
+            secret_key: self.get("secret_key").map(realtime::app::Secret::new),
             cluster: self.get("cluster").unwrap_or("local").to_owned(),
             workers: match number("workers")? {
                 Some(0) => bail!("workers must be at least 1"),
@@ -424,6 +431,7 @@ mod tests {
         let env = [
             ("FANFARE_APP_SECRET", "hush-hush"),
             ("FANFARE_ADMIN_PASSWORD", "hush-hush"),
+            ("FANFARE_SECRET_KEY", "hush-hush"),
             ("FANFARE_STRIPE_SECRET_KEY", "sk_live_hush"),
             ("FANFARE_STRIPE_WEBHOOK_SECRET", "whsec_hush"),
         ];

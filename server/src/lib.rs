@@ -7,6 +7,7 @@ pub mod config;
 mod dev;
 mod doctor;
 pub mod import;
+mod master_key;
 mod operator;
 pub mod serve;
 pub mod telemetry;

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::accept::{self, Door};
 use crate::config::{Config, without_password};
 use crate::tls::Tls;
-use crate::{operator, wiring};
+use crate::{master_key, operator, wiring};
 
 /// A server that is listening.
 #[derive(Debug)]
@@ -32,13 +32,13 @@ pub struct Running {
     drain: Duration,
 }
 
-/// Opens storage and brings its schema up to date.
+/// Opens storage with its master key and brings its schema up to date.
 pub async fn open_db(config: &Config) -> anyhow::Result<Db> {
     let db = Db::connect(&config.database_url).await.with_context(|| {
         format!("the database {} can't be opened", without_password(&config.database_url))
     })?;
     db.migrate().await.context("the database's schema can't be brought up to date")?;
-    Ok(db)
+    master_key::with_master_key(db, config).await
 }
 
 /// Takes as many descriptors as the system allows: most start programs with 1,024, and each socket is one.
@@ -56,6 +56,13 @@ fn raise_open_files() {
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
     raise_open_files();
     let db = open_db(config).await?;
+    match tenancy::sealing::seal_all(&db).await {
+        Ok(0) => {}
+        Ok(secrets) => tracing::info!(secrets, "secrets were sealed with the master key"),
+        Err(error) => {
+            tracing::error!(%error, "not every secret could be sealed: what it belongs to won't work")
+        }
+    }
     operator::first_owner_from_settings(&db, config).await?;
     let system = tenancy::instance::system_app(&db).await?;
     // `dev` signs its owner in by a link and needs no page for it.
@@ -79,7 +86,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let node_config = NodeConfig { workers: config.workers };
     let node = Node::start(node_config, Arc::new(source), Arc::new(wiring::Sink(db.clone()))).await?;
     for app in tenancy::app::list_all(&db).await?.iter().take(1_000) {
-        node.apps().find_by_id(app.id).await?;
+        // One that can't be read must not keep the others away.
+        if let Err(error) = node.apps().find_by_id(app.id).await {
+            tracing::error!(%error, app.id, "an app could not be read");
+        }
     }
     node.start_webhooks(Arc::new(wiring::Webhooks(db.clone())), config.webhook_allow.clone()).await;
     tokio::spawn(wiring::follow(db.clone(), node.clone(), seq));

@@ -24,6 +24,7 @@ use crate::db::{Db, DbError, read};
 use crate::plan::Plan;
 use crate::secret::Secret;
 use crate::statements;
+use crate::vault::Purpose;
 
 /// The columns of [`AppRow`]; they name their table.
 macro_rules! app_columns {
@@ -38,7 +39,7 @@ statements::sqls! {
     OF_ACCOUNT = concat!("select ", app_columns!(), " from apps where apps.account_id = $1 order by apps.id");
     ALL_APPS = concat!("select ", app_columns!(), " from apps order by apps.id");
     BY_ID = concat!("select ", app_columns!(), " from apps where apps.account_id = $1 and apps.id = $2");
-    KEYS = "select k.key, k.secret, k.created_ms from app_keys k join apps on apps.id = k.app_id
+    KEYS = "select k.key, k.sealed_with || ' ' || k.secret, k.created_ms from app_keys k join apps on apps.id = k.app_id
         where apps.account_id = $1 and apps.id = $2 order by k.created_ms, k.key";
 }
 
@@ -89,6 +90,7 @@ pub struct AppKey {
 
 pub(crate) type AppRow =
     (i64, String, String, String, i64, i64, String, Option<String>, Option<i64>, i64, i64, String);
+/// Key, the name of the master key that sealed the secret (empty: none did) with a space and the secret, time of making.
 pub(crate) type KeyRow = (String, String, i64);
 
 impl App {
@@ -125,8 +127,15 @@ impl App {
 }
 
 impl AppKey {
-    pub(crate) fn from_row((key, secret, created_ms): KeyRow) -> AppKey {
-        AppKey { key, secret: Secret::new(secret), created_ms }
+    /// Opens the secret, if it's sealed.
+    pub(crate) fn from_row(db: &Db, app_id: u64, row: KeyRow) -> Result<AppKey, DbError> {
+        let (key, secret, created_ms) = row;
+        let secret = match secret.split_once(' ') {
+            Some(("", clear)) => Secret::new(clear),
+            Some((_, sealed)) => db.vault().open(Purpose::AppSecret, &vault_row(app_id, &key), sealed)?,
+            None => return Err(DbError::row("a secret")),
+        };
+        Ok(AppKey { key, secret, created_ms })
     }
 }
 
@@ -153,7 +162,12 @@ pub async fn find(db: &Db, account_id: &AccountId, id: u64) -> Result<Option<App
 pub async fn keys(db: &Db, account_id: &AccountId, id: u64) -> Result<Vec<AppKey>, DbError> {
     let rows: Vec<KeyRow> =
         read!(db, |p| sqlx::query_as(KEYS).bind(account_id).bind(id.cast_signed()).fetch_all(p).await)?;
-    Ok(rows.into_iter().map(AppKey::from_row).collect())
+    rows.into_iter().map(|row| AppKey::from_row(db, id, row)).collect()
+}
+
+/// What the secret of a key pair is bound to when it is sealed: put into another row, it does not open.
+pub(crate) fn vault_row(app_id: u64, key: &str) -> String {
+    format!("{app_id}/{key}")
 }
 
 /// A name as we keep it: trimmed. `None` if it is empty, too long or holds control characters.

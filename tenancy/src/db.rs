@@ -2,6 +2,7 @@
 //! It knows no table. Statements live beside their noun; `$1` placeholders work on both engines.
 
 use crate::changes::ChangeNotice;
+use crate::vault::{Vault, VaultError};
 use crate::{migrations, statements};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -39,6 +40,8 @@ pub enum Db {
         w: SqlitePool,
         /// Wakes who waits for a change of an app.
         notice: ChangeNotice,
+        /// Seals and opens secrets.
+        vault: Vault,
     },
     /// A PostgreSQL database.
     Pg {
@@ -46,6 +49,8 @@ pub enum Db {
         pool: PgPool,
         /// Wakes who waits for a change of an app.
         notice: ChangeNotice,
+        /// Seals and opens secrets.
+        vault: Vault,
     },
 }
 
@@ -69,6 +74,8 @@ enum Cause {
     Row(&'static str),
     #[error("the work was stopped: the process is shutting down")]
     Stopped,
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 /// Only which engine it is: an address can hold a password.
@@ -84,6 +91,12 @@ impl std::fmt::Debug for Db {
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         DbError(Cause::Sql(error))
+    }
+}
+
+impl From<VaultError> for DbError {
+    fn from(error: VaultError) -> Self {
+        DbError(Cause::Vault(error))
     }
 }
 
@@ -146,7 +159,7 @@ pub(crate) use tx;
 impl Db {
     /// Opens `sqlite:PATH` (relative or absolute; makes the file with mode 0600 and missing folders with 0700),
     /// `sqlite::memory:` (one connection, gone with the last clone; for tests) or `postgres://…`.
-    /// It does not migrate. Errors: address not understood, file not writable, server not reachable.
+    /// It does not migrate, and it has no master key yet: see [`Db::with_vault`]. Errors: address not understood, file not writable, server not reachable.
     pub async fn connect(url: &str) -> Result<Db, DbError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             return match path.strip_prefix("//").unwrap_or(path) {
@@ -160,6 +173,22 @@ impl Db {
             return connect_postgres(url).await;
         }
         Err(DbError(Cause::Url("it must begin with sqlite: or postgres://")))
+    }
+
+    /// The same database with master keys: only then secrets of apps are made and read. A database in memory has a key that
+    /// ends with it.
+    pub fn with_vault(mut self, new: Vault) -> Db {
+        match &mut self {
+            Db::Sqlite { vault, .. } | Db::Pg { vault, .. } => *vault = new,
+        }
+        self
+    }
+
+    /// The master keys.
+    pub fn vault(&self) -> &Vault {
+        match self {
+            Db::Sqlite { vault, .. } | Db::Pg { vault, .. } => vault,
+        }
     }
 
     /// Brings the schema up to date. Safe to run from several processes at once.
@@ -226,18 +255,23 @@ async fn connect_file(path: &Path) -> Result<Db, DbError> {
         .create_if_missing(false)
         .foreign_keys(true)
         .busy_timeout(SQLITE_BUSY_TIMEOUT);
-    let writer = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    // What is deleted or replaced is overwritten: a secret that stood in clear must not stay in the file.
+    let writer = options
+        .clone()
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .pragma("secure_delete", "on");
     // The writer first: it turns the file to WAL, which readers cannot.
     let w = sqlite_pool(1).connect_with(writer).await?;
     // `query_only` and not a read-only open, which cannot make the shared-memory file that WAL needs.
     let r = sqlite_pool(SQLITE_READERS_MAX).connect_with(options.pragma("query_only", "on")).await?;
-    Ok(Db::Sqlite { r, w, notice: ChangeNotice::default() })
+    Ok(Db::Sqlite { r, w, notice: ChangeNotice::default(), vault: Vault::none() })
 }
 
 async fn connect_memory() -> Result<Db, DbError> {
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
     let w = sqlite_pool(1).connect_with(options).await?;
-    Ok(Db::Sqlite { r: w.clone(), w, notice: ChangeNotice::default() })
+    Ok(Db::Sqlite { r: w.clone(), w, notice: ChangeNotice::default(), vault: Vault::fresh() })
 }
 
 fn sqlite_pool(connections_max: u32) -> SqlitePoolOptions {
@@ -257,7 +291,7 @@ async fn connect_postgres(url: &str) -> Result<Db, DbError> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
         .await?;
-    Ok(Db::Pg { pool, notice: ChangeNotice::default() })
+    Ok(Db::Pg { pool, notice: ChangeNotice::default(), vault: Vault::none() })
 }
 
 /// Makes the file before SQLite does, because SQLite would make it readable for everybody; its log and shared-memory

@@ -4,6 +4,7 @@
 use crate::db::{Db, DbError, read, tx};
 use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
 use crate::statements;
+use crate::vault::{Purpose, sealed_with};
 
 statements::sqls! {
     PUT_ONCE = "insert into instance (name, value) values ($1, $2) on conflict (name) do nothing";
@@ -15,7 +16,7 @@ statements::sqls! {
 /// The id of the app that stands in the settings of the server that started last.
 pub(crate) const STATIC_APP_ID: &str = "static_app_id";
 const SYSTEM_APP_KEY: &str = "system_app_key";
-const SYSTEM_APP_SECRET: &str = "system_app_secret";
+pub(crate) const SYSTEM_APP_SECRET: &str = "system_app_secret";
 
 /// The key pair of the app (id 1) over which dashboard pages listen to a node.
 #[derive(Clone, Debug)]
@@ -30,19 +31,33 @@ pub struct SystemApp {
 pub async fn system_app(db: &Db) -> Result<SystemApp, DbError> {
     // Reads first: after the first start this is no write at all.
     if let (Some(key), Some(secret)) = (get(db, SYSTEM_APP_KEY).await?, get(db, SYSTEM_APP_SECRET).await?) {
-        return Ok(SystemApp { key, secret: Secret::new(secret) });
+        return Ok(SystemApp { key, secret: opened(db, &secret)? });
     }
+    let secret = sealed(db, &Secret::new(random_hex::<APP_KEY_BYTES>()))?;
+    let fresh = [(SYSTEM_APP_KEY, random_hex::<APP_KEY_BYTES>()), (SYSTEM_APP_SECRET, secret)];
     let (key, secret): (String, String) = tx!(db, |t| {
-        for name in [SYSTEM_APP_KEY, SYSTEM_APP_SECRET] {
-            let value = random_hex::<APP_KEY_BYTES>();
-            sqlx::query(PUT_ONCE).bind(name).bind(value).execute(&mut *t).await?;
+        for (name, value) in &fresh {
+            sqlx::query(PUT_ONCE).bind(*name).bind(value).execute(&mut *t).await?;
         }
         // What another node put in the meantime wins.
         let key = sqlx::query_scalar(GET).bind(SYSTEM_APP_KEY).fetch_one(&mut *t).await?;
         let secret = sqlx::query_scalar(GET).bind(SYSTEM_APP_SECRET).fetch_one(&mut *t).await?;
         (key, secret)
     });
-    Ok(SystemApp { key, secret: Secret::new(secret) })
+    Ok(SystemApp { key, secret: opened(db, &secret)? })
+}
+
+/// The system app's secret as it is kept.
+pub(crate) fn sealed(db: &Db, clear: &Secret) -> Result<String, DbError> {
+    Ok(db.vault().seal(Purpose::Instance, SYSTEM_APP_SECRET, clear)?)
+}
+
+/// The system app's secret as it was kept: sealed, or in clear by the release before.
+pub(crate) fn opened(db: &Db, kept: &str) -> Result<Secret, DbError> {
+    match sealed_with(kept) {
+        Some(_) => Ok(db.vault().open(Purpose::Instance, SYSTEM_APP_SECRET, kept)?),
+        None => Ok(Secret::new(kept)),
+    }
 }
 
 /// Keeps the id of an app that stands in the settings from being given to an app of the database, which would be hidden
@@ -63,6 +78,6 @@ pub async fn setup_done(db: &Db) -> Result<bool, DbError> {
     Ok(users > 0)
 }
 
-async fn get(db: &Db, name: &str) -> Result<Option<String>, DbError> {
+pub(crate) async fn get(db: &Db, name: &str) -> Result<Option<String>, DbError> {
     Ok(read!(db, |p| sqlx::query_scalar(GET).bind(name).fetch_optional(p).await)?)
 }

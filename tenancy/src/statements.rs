@@ -32,6 +32,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::organisation::ALL,
         crate::owner::ALL,
         crate::password_change::ALL,
+        crate::sealing::ALL,
         crate::session::ALL,
         crate::subscription::ALL,
         crate::subscription::apply::ALL,

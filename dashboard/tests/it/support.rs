@@ -69,6 +69,7 @@ impl Site {
     pub(crate) async fn over(config: impl FnOnce(&Db) -> DashboardConfig) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", dir.path().join("test.db").display())).await.unwrap();
+        let db = db.with_vault(tenancy::Vault::fresh());
         db.migrate().await.unwrap();
         let system = tenancy::instance::system_app(&db).await.unwrap();
         let router = dashboard::router(Dashboard::new(db.clone(), config(&db), Arc::new(Numbers), system));

@@ -1,11 +1,12 @@
 //! Making an app: id, key and secret at once, in one transaction with its change row.
 
-use super::{App, AppKey, AppRow, FIRST_ID, FeatureChange, Features, app_columns, normal_name};
+use super::{App, AppKey, AppRow, FIRST_ID, FeatureChange, Features, app_columns, normal_name, vault_row};
 use crate::account::{self, AccountId};
 use crate::clock::now_ms;
 use crate::db::{Db, DbError, tx};
 use crate::plan::Plan;
 use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
+use crate::vault::{Purpose, sealed_with};
 use crate::{changes, instance, statements};
 
 statements::sqls! {
@@ -16,7 +17,7 @@ statements::sqls! {
         "insert into apps (id, account_id, name, cluster, enabled, client_events, allowed_origins, plan,
             connections_max, created_ms, version, features)
         values ($1, $2, $3, $4, 1, $5, '[]', $6, $7, $8, 1, $9) returning ", app_columns!());
-    INSERT_KEY = "insert into app_keys (key, app_id, secret, created_ms) values ($1, $2, $3, $4)
+    INSERT_KEY = "insert into app_keys (key, app_id, secret, created_ms, sealed_with) values ($1, $2, $3, $4, $5)
         on conflict (key) do nothing";
 }
 
@@ -192,11 +193,14 @@ pub async fn create(
             .fetch_one(&mut *t)
             .await
             .map_err(DbError::from)?;
+        let row_name = vault_row(id.cast_unsigned(), &key.key);
+        let sealed = db.vault().seal(Purpose::AppSecret, &row_name, &key.secret).map_err(DbError::from)?;
         let inserted = sqlx::query(INSERT_KEY)
             .bind(&key.key)
             .bind(id)
-            .bind(key.secret.expose())
+            .bind(&sealed)
             .bind(key.created_ms)
+            .bind(sealed_with(&sealed))
             .execute(&mut *t)
             .await
             .map_err(DbError::from)?

@@ -1,11 +1,12 @@
 //! Further key pairs of an app, and the end of one: several are valid at once, so that keys change without a gap.
 //! Each writes a change row in its transaction and wakes the nodes.
 
-use super::AppKey;
+use super::{AppKey, vault_row};
 use crate::account::AccountId;
 use crate::clock::now_ms;
 use crate::db::{Db, DbError, tx};
 use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
+use crate::vault::{Purpose, sealed_with};
 use crate::{changes, statements};
 
 statements::sqls! {
@@ -13,8 +14,8 @@ statements::sqls! {
     HOLD = "update apps set version = version + 1 where account_id = $1 and id = $2";
     COUNT_KEYS = "select count(*) from app_keys where app_id = $1";
     /// A clock that went back must not make a new pair the oldest, with which webhooks are signed.
-    ADD = "insert into app_keys (key, app_id, secret, created_ms)
-        select $1, $2, $3, coalesce(max(case when created_ms >= $4 then created_ms + 1 else $4 end), $4)
+    ADD = "insert into app_keys (key, app_id, secret, created_ms, sealed_with)
+        select $1, $2, $3, coalesce(max(case when created_ms >= $4 then created_ms + 1 else $4 end), $4), $5
         from app_keys where app_id = $2 returning created_ms";
     REMOVE = "delete from app_keys where app_id = $1 and key = $2";
 }
@@ -60,8 +61,9 @@ macro_rules! count {
 
 /// Makes another key pair of an app, valid beside the others. `None` for an unknown id and another account's alike.
 pub async fn create_key(db: &Db, account_id: &AccountId, id: u64) -> Result<Option<AppKey>, KeyError> {
+    let (key, secret) = (random_hex::<APP_KEY_BYTES>(), Secret::new(random_hex::<APP_KEY_BYTES>()));
+    let sealed = db.vault().seal(Purpose::AppSecret, &vault_row(id, &key), &secret).map_err(DbError::from)?;
     let id = id.cast_signed();
-    let (key, secret) = (random_hex::<APP_KEY_BYTES>(), random_hex::<APP_KEY_BYTES>());
     let created_ms: i64 = tx!(db, |t| {
         if hold!(t, account_id, id) == 0 {
             return Ok(None);
@@ -72,8 +74,9 @@ pub async fn create_key(db: &Db, account_id: &AccountId, id: u64) -> Result<Opti
         let created_ms = sqlx::query_scalar(ADD)
             .bind(&key)
             .bind(id)
-            .bind(&secret)
+            .bind(&sealed)
             .bind(now_ms())
+            .bind(sealed_with(&sealed))
             .fetch_one(&mut *t)
             .await
             .map_err(DbError::from)?;
@@ -81,7 +84,7 @@ pub async fn create_key(db: &Db, account_id: &AccountId, id: u64) -> Result<Opti
         created_ms
     });
     db.notice().notify();
-    Ok(Some(AppKey { key, secret: Secret::new(secret), created_ms }))
+    Ok(Some(AppKey { key, secret, created_ms }))
 }
 
 /// Deletes a key pair of an app, unless it is its last. False for an unknown key, an unknown id and another account's alike.

@@ -14,7 +14,7 @@ macro_rules! node_view {
         concat!(
             "select ",
             app_columns!(),
-            ", a.plan, k.key, k.secret, k.created_ms
+            ", a.plan, k.key, k.sealed_with || ' ' || k.secret, k.created_ms
             from apps join accounts a on a.id = apps.account_id left join app_keys k on k.app_id = apps.id
             where ",
             $condition,
@@ -46,7 +46,7 @@ pub struct NodeView {
     pub access_version: i64,
 }
 
-/// The columns of an app, its account's plan, and one of its keys (key, secret, created_ms), if it has any.
+/// The columns of an app, its account's plan, and one of its keys (as a `KeyRow`), if it has any.
 type ViewRow = (
     i64,
     String,
@@ -69,7 +69,7 @@ type ViewRow = (
 /// An app by its id, disabled ones included.
 pub async fn node_view_by_id(db: &Db, id: u64) -> Result<Option<NodeView>, DbError> {
     let rows = read!(db, |p| sqlx::query_as(VIEW_BY_ID).bind(id.cast_signed()).fetch_all(p).await)?;
-    with_access(db, from_rows(rows)?).await
+    with_access(db, from_rows(db, rows)?).await
 }
 
 /// An app by one of its keys, disabled ones included.
@@ -79,7 +79,7 @@ pub async fn node_view_by_key(db: &Db, key: &str) -> Result<Option<NodeView>, Db
         return Ok(None);
     }
     let rows = read!(db, |p| sqlx::query_as(VIEW_BY_KEY).bind(key).fetch_all(p).await)?;
-    with_access(db, from_rows(rows)?).await
+    with_access(db, from_rows(db, rows)?).await
 }
 
 async fn with_access(db: &Db, view: Option<NodeView>) -> Result<Option<NodeView>, DbError> {
@@ -90,7 +90,7 @@ async fn with_access(db: &Db, view: Option<NodeView>) -> Result<Option<NodeView>
     Ok(Some(NodeView { access_version, ..view }))
 }
 
-fn from_rows(rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
+fn from_rows(db: &Db, rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
     let mut view: Option<NodeView> = None;
     for (a, b, c, d, e, f, g, h, i, j, k, l, account_plan, key, secret, created_ms) in rows {
         let view = match view {
@@ -99,7 +99,7 @@ fn from_rows(rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
                 .insert(without_keys(App::from_row((a, b, c, d, e, f, g, h, i, j, k, l))?, &account_plan)?),
         };
         if let (Some(key), Some(secret), Some(created_ms)) = (key, secret, created_ms) {
-            view.keys.push(AppKey::from_row((key, secret, created_ms)));
+            view.keys.push(AppKey::from_row(db, view.app.id, (key, secret, created_ms))?);
         }
     }
     Ok(view)

@@ -4,7 +4,7 @@ use crate::support::{make_app, named, on_both, on_both_urls, sign_up};
 use std::collections::BTreeSet;
 use tenancy::app::{self, AppChange, CreateAppError, FeatureChange, Features, NewApp, UpdateAppError};
 use tenancy::plan::Plan;
-use tenancy::{Db, instance, user};
+use tenancy::{Db, Vault, instance, user};
 
 fn is_20_hex(text: &str) -> bool {
     text.len() == 20 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -130,7 +130,9 @@ async fn an_account_has_a_hundred_apps_and_no_race_gives_it_more() {
 async fn fifty_apps_made_at_once_get_fifty_ids() {
     on_both_urls(|url| async move {
         // Two handles: as from two processes, for example the server and a command.
-        let dbs = [Db::connect(&url).await.unwrap(), Db::connect(&url).await.unwrap()];
+        let vault = Vault::fresh();
+        let dbs = [Db::connect(&url).await.unwrap(), Db::connect(&url).await.unwrap()]
+            .map(|db| db.with_vault(vault.clone()));
         dbs[0].migrate().await.unwrap();
         let (_, ana) = sign_up(&dbs[0], "ana@example.com").await;
         let (_, bea) = sign_up(&dbs[0], "bea@example.com").await;

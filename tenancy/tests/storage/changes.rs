@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tenancy::app::{self, AppChange, NewApp};
 use tenancy::changes::{self, Change};
-use tenancy::{Db, changes::since};
+use tenancy::{Db, Vault, changes::since};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -72,14 +72,15 @@ async fn the_feed_is_read_in_pages_and_shows_an_app_once() {
 #[tokio::test]
 async fn a_reader_misses_no_change_while_many_write() {
     on_both_urls(|url| async move {
-        let db = Db::connect(&url).await.unwrap();
+        let vault = Vault::fresh();
+        let db = Db::connect(&url).await.unwrap().with_vault(vault.clone());
         db.migrate().await.unwrap();
         let (_, account) = sign_up(&db, "ana@example.com").await;
         let mut all = BTreeSet::new();
         for _ in 0..APPS {
             all.insert(make_app(&db, &account).await.0.id);
         }
-        let reader = Db::connect(&url).await.unwrap();
+        let reader = Db::connect(&url).await.unwrap().with_vault(vault);
         for round in 1..=10 {
             let start = changes::last(&db).await.unwrap();
             let (reader, expected) = (reader.clone(), all.clone());

@@ -10,6 +10,7 @@ mod keys;
 mod organisations;
 mod password_change;
 mod schema;
+mod sealing;
 mod sessions;
 mod subscriptions;
 mod support;

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use tenancy::Db;
 use tenancy::account::Account;
 use tenancy::app::{self, App, AppKey, NewApp};
 use tenancy::plan::Plan;
 use tenancy::user::{self, User};
+use tenancy::{Db, Vault};
 
 /// The password of everybody whom the tests sign up.
 pub(crate) const PASSWORD: &str = "eleven purple trombones";
@@ -50,7 +50,7 @@ fn sqlite_url(folder: &tempfile::TempDir) -> String {
 }
 
 async fn migrated(url: &str) -> Db {
-    let db = Db::connect(url).await.unwrap();
+    let db = Db::connect(url).await.unwrap().with_vault(Vault::fresh());
     db.migrate().await.unwrap();
     db
 }

@@ -1,0 +1,114 @@
+//! Which secrets of the database are sealed with which master key, and sealing them anew: those that stand in clear, as a
+//! release before this one wrote them, and those of a master key that shall go. What sealing is stands in [`crate::vault`].
+
+use crate::app::vault_row;
+use crate::db::{Db, DbError, read, tx, write};
+use crate::instance;
+use crate::secret::Secret;
+use crate::statements;
+use crate::vault::{Purpose, sealed_with};
+
+statements::sqls! {
+    COUNTS = "select sealed_with, count(*) from app_keys group by sealed_with order by sealed_with";
+    NOT_YET = "select key, app_id, secret, sealed_with from app_keys where sealed_with <> $1 and key > $2
+        order by key limit $3";
+    /// Only if nobody was quicker, and not for a pair that was deleted meanwhile.
+    RESEAL = "update app_keys set secret = $1, sealed_with = $2 where key = $3 and secret = $4";
+    RESEAL_INSTANCE = "update instance set value = $1 where name = $2 and value = $3";
+}
+
+/// Of SQLite only, and so in no list of statements.
+const COMPACT: &str = "vacuum";
+const FOLD: &str = "pragma wal_checkpoint(truncate)";
+/// Secrets sealed in one transaction: others write in between.
+const BATCH: i64 = 200;
+
+/// How many secrets are sealed with a master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The name of the key; empty: they stand in clear.
+    pub key_id: String,
+    /// Secrets of apps, and the one of the dashboard's own app.
+    pub secrets: u64,
+}
+
+/// All master keys that something is sealed with, and how much still stands in clear.
+pub async fn status(db: &Db) -> Result<Vec<Sealed>, DbError> {
+    let rows: Vec<(String, i64)> = read!(db, |p| sqlx::query_as(COUNTS).fetch_all(p).await)?;
+    let mut all: Vec<Sealed> = rows
+        .into_iter()
+        .map(|(key_id, count)| Sealed { key_id, secrets: count.max(0).cast_unsigned() })
+        .collect();
+    if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await? {
+        let key_id = sealed_with(&value).unwrap_or_default();
+        match all.iter_mut().find(|one| one.key_id == key_id) {
+            Some(one) => one.secrets += 1,
+            None => all.push(Sealed { key_id: key_id.to_owned(), secrets: 1 }),
+        }
+    }
+    Ok(all)
+}
+
+/// Seals with the first master key all that is in clear or sealed with another one; gives how many secrets that were.
+/// Nodes and pages may work meanwhile. What can't be opened stays as it is, and the last such error is given at the end.
+pub async fn seal_all(db: &Db) -> Result<u64, DbError> {
+    let id = db.vault().sealing_id()?;
+    let (mut sealed, mut were_clear, mut failed) = (0, false, None);
+    let mut after = String::new();
+    loop {
+        let rows: Vec<(String, i64, String, String)> =
+            read!(db, |p| sqlx::query_as(NOT_YET).bind(&id).bind(&after).bind(BATCH).fetch_all(p).await)?;
+        let Some((last, ..)) = rows.last() else { break };
+        after.clone_from(last);
+        let mut fresh = Vec::new();
+        for (key, app_id, stored, with) in rows {
+            let row = vault_row(app_id.cast_unsigned(), &key);
+            let clear = match with.as_str() {
+                "" => {
+                    were_clear = true;
+                    Ok(Secret::new(stored.as_str()))
+                }
+                _ => db.vault().open(Purpose::AppSecret, &row, &stored),
+            };
+            match clear.and_then(|clear| db.vault().seal(Purpose::AppSecret, &row, &clear)) {
+                Ok(sealed) => fresh.push((key, stored, sealed)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        tx!(db, |t| {
+            for (key, stored, text) in &fresh {
+                let with = sealed_with(text).unwrap_or_default();
+                let done =
+                    sqlx::query(RESEAL).bind(text).bind(with).bind(key).bind(stored).execute(&mut *t).await?;
+                sealed += done.rows_affected();
+            }
+        });
+    }
+    if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await?
+        && sealed_with(&value) != Some(&*id)
+    {
+        were_clear |= sealed_with(&value).is_none();
+        let fresh = instance::sealed(db, &instance::opened(db, &value)?)?;
+        sealed += write!(db, |p| sqlx::query(RESEAL_INSTANCE)
+            .bind(fresh)
+            .bind(instance::SYSTEM_APP_SECRET)
+            .bind(&value)
+            .execute(p)
+            .await
+            .map(|done| done.rows_affected()))?;
+    }
+    if were_clear {
+        forget_old_pages(db).await?;
+    }
+    failed.map_or(Ok(sealed), |error| Err(error.into()))
+}
+
+/// Secrets that stood in clear may still be in parts of the file that are not in use: SQLite writes it anew. PostgreSQL does
+/// so in its own time.
+async fn forget_old_pages(db: &Db) -> Result<(), DbError> {
+    if let Db::Sqlite { w, .. } = db {
+        sqlx::query(COMPACT).execute(w).await?;
+        sqlx::query(FOLD).execute(w).await?;
+    }
+    Ok(())
+}
