@@ -19,6 +19,7 @@ mod origins;
 pub mod page;
 pub mod pages;
 mod plan_columns;
+mod reveal;
 pub mod scope;
 pub mod session;
 pub mod snippets;
@@ -32,7 +33,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client::{ClientAddr, Endpoint, OverTls};
-pub use state::{AppUsage, Dashboard, DashboardConfig, Live, SignUpMode};
+pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, SignUpMode};
 
 /// The largest form or JSON body that a page takes, in bytes.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -61,6 +62,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())
+        .merge(reveal::routes())
         .merge(pages::settings::routes())
         .merge(pages::webhooks::routes())
         .merge(pages::webhook_form::routes())

@@ -63,6 +63,25 @@ impl fmt::Debug for DashboardConfig {
 pub trait Live: Send + Sync + 'static {
     /// What an app uses now and today, against its limits.
     fn usage(&self, app: &App) -> AppUsage;
+
+    /// How an app's keys are used right now, on this node. Without a data plane: not at all.
+    fn keys(&self, app: &App) -> Vec<KeyLive> {
+        let _ = app;
+        Vec::new()
+    }
+}
+
+/// One key's use on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyLive {
+    /// The key; it may be one that was revoked and whose last connections are closing.
+    pub key: String,
+    /// Open connections that came with it.
+    pub connections: u64,
+    /// The last minute in which such a connection was open, in ms since the epoch; 0 is never since the start.
+    pub last_ws_ms: i64,
+    /// The last minute in which a request was signed with it.
+    pub last_rest_ms: i64,
 }
 
 /// One app's use against its limits.
@@ -129,6 +148,11 @@ impl Dashboard {
     /// What an app uses now and today.
     pub fn usage(&self, app: &App) -> AppUsage {
         self.0.live.usage(app)
+    }
+
+    /// How an app's keys are used right now.
+    pub(crate) fn key_use(&self, app: &App) -> Vec<KeyLive> {
+        self.0.live.keys(app)
     }
 
     /// The brake on password guessing.

@@ -44,7 +44,7 @@ pub(crate) async fn decide(
         }
     };
     match check(node, &app, handshake, origin, tls) {
-        Ok(permit) => Verdict::Admit { app, permit, key: key.into() },
+        Ok(permit) => Verdict::Admit { app, permit: permit.with_key(key), key: key.into() },
         Err((code, message, hint)) => {
             app.console.record(Kind::ConnectionRefused, |row| {
                 row.code = Some(code.code());

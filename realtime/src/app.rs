@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::cache::{Cache, Cached};
 use crate::console::Console;
 use crate::hub::Channels;
+use crate::key_use::{KeyNumbers, KeyUses, Slot};
 use crate::meter::{AppMeter, ScopeMeter};
 use crate::rate::Rates;
 use crate::users::Users;
@@ -172,6 +173,7 @@ pub struct App {
     pub(crate) cache: Cache,
     pub(crate) users: Users,
     pub(crate) backlog: AppBacklog,
+    pub(crate) keys: KeyUses,
     pub(crate) meter: AppMeter,
     pub(crate) rates: Rates,
     pub(crate) scope: Arc<ScopeMeter>,
@@ -209,6 +211,7 @@ impl App {
             backlog: AppBacklog::default(),
             cache: Cache::default(),
             users: Users::default(),
+            keys: KeyUses::new(&snapshot.keys),
             snapshot: ArcSwap::from_pointee(snapshot),
             meter,
             rates: Rates::new(),
@@ -236,8 +239,21 @@ impl App {
         self.cache.get(channel, std::time::Instant::now())
     }
 
-    pub(crate) fn replace(&self, snapshot: AppSnapshot) {
-        self.snapshot.store(Arc::new(snapshot));
+    /// Gives the places of keys that are no more and still have connections.
+    pub(crate) fn replace(&self, snapshot: AppSnapshot) -> Vec<Slot> {
+        let snapshot = Arc::new(snapshot);
+        self.snapshot.store(snapshot.clone());
+        self.keys.sync(&snapshot.keys)
+    }
+
+    /// Who uses which key on this node, those included that were revoked and still have connections.
+    pub fn key_numbers(&self) -> Vec<KeyNumbers> {
+        self.keys.numbers()
+    }
+
+    /// A request was signed with this key of the app.
+    pub fn key_requested(&self, key: &str) {
+        self.keys.requested(key);
     }
 
     /// How far the meter scope's day is used; `None` means that the plan has no limit.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 
 use crate::app::{App, AppSnapshot};
+use crate::key_use::Slot;
 use crate::meter::{AppMeter, ScopeMeter};
 use crate::usage::BoxFuture;
 
@@ -54,10 +55,10 @@ struct Maps {
 }
 
 /// What became of an app that was read anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reloaded {
-    /// It has the snapshot of now.
-    Changed,
+    /// It has the snapshot of now; these are the places of keys that are no more and still have connections.
+    Changed { revoked: Vec<Slot> },
     /// It is counted with others than before, since it was moved to another account.
     Moved,
     /// It was deleted.
@@ -156,8 +157,8 @@ impl Apps {
                 for pair in &record.snapshot.keys {
                     maps.by_key.insert(pair.key.clone(), app.clone());
                 }
-                app.replace(record.snapshot);
-                Ok(Some((app.clone(), Reloaded::Changed)))
+                let revoked = app.replace(record.snapshot);
+                Ok(Some((app.clone(), Reloaded::Changed { revoked })))
             }
             None => {
                 self.let_go(&app);

@@ -14,6 +14,11 @@ pub(crate) fn day() -> u32 {
     (now_ms() / MS_PER_DAY) as u32
 }
 
+/// Minutes since the epoch.
+pub(crate) fn minute() -> u32 {
+    (now_ms() / 60_000) as u32
+}
+
 /// When the current UTC day ends, in ms since the epoch: counters start again then.
 pub fn resets_ms() -> i64 {
     (now_ms() / MS_PER_DAY + 1) * MS_PER_DAY

@@ -16,6 +16,7 @@ pub mod fallback;
 mod frame;
 mod handshake;
 pub mod hub;
+pub mod key_use;
 mod later;
 #[doc(hidden)]
 pub mod measured;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::clock;
+use crate::key_use::{NO_SLOT, Slot};
 
 /// A count that belongs to one UTC day.
 #[derive(Debug, Default)]
@@ -148,6 +149,8 @@ const UNAUTHORIZED_MAX: u64 = 10_000;
 pub(crate) struct Permit {
     app: Arc<crate::app::App>,
     counted: bool,
+    /// The place of the key that the connection came with.
+    key: Slot,
 }
 
 impl Permit {
@@ -163,7 +166,7 @@ impl Permit {
         match step(&app.meter.connections, limits.app_connections_max) {
             Ok(before) => {
                 app.meter.peak.fetch_max(before + 1, Relaxed);
-                Ok(Permit { app: app.clone(), counted: true })
+                Ok(Permit { app: app.clone(), counted: true, key: NO_SLOT })
             }
             Err(full) => {
                 app.scope.connections.fetch_sub(1, Relaxed);
@@ -178,7 +181,29 @@ impl Permit {
     pub(crate) fn unauthorized(app: &Arc<crate::app::App>) -> Option<Permit> {
         let waiting = &app.meter.unauthorized;
         let step = waiting.fetch_update(Relaxed, Relaxed, |n| (n < UNAUTHORIZED_MAX).then_some(n + 1));
-        step.ok().map(|_| Permit { app: app.clone(), counted: false })
+        step.ok().map(|_| Permit { app: app.clone(), counted: false, key: NO_SLOT })
+    }
+
+    /// The same place, counted for the key that the connection comes with.
+    pub(crate) fn with_key(mut self, key: &str) -> Permit {
+        self.key = self.app.keys.open(key);
+        self
+    }
+
+    /// Takes over the key of the permit that this one replaces.
+    pub(crate) fn in_place_of(mut self, other: &mut Permit) -> Permit {
+        self.key = std::mem::replace(&mut other.key, NO_SLOT);
+        self
+    }
+
+    /// The place of its key.
+    pub(crate) fn key(&self) -> Slot {
+        self.key
+    }
+
+    /// Was its key revoked meanwhile?
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.app.keys.is_revoked(self.key)
     }
 
     /// Does it count against the plan?
@@ -189,6 +214,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.key != NO_SLOT {
+            self.app.keys.close(self.key);
+        }
         if self.counted {
             self.app.meter.connections.fetch_sub(1, Relaxed);
             self.app.scope.connections.fetch_sub(1, Relaxed);

@@ -12,6 +12,7 @@ use crate::apps::{AppSource, Apps, Reloaded, SourceError};
 use crate::broker::{Broker, Local};
 use crate::console::{self, Kind, run_tap};
 use crate::fallback::session::Sessions;
+use crate::key_use::{KEY_REVOKED, Slot};
 use crate::later::{self, Later};
 use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
 use crate::shard::{self};
@@ -172,10 +173,15 @@ impl Node {
         let Some((app, became)) = self.apps().reload(id).await? else { return Ok(()) };
         if became == Reloaded::Moved {
             self.close_consoles(&app);
-            self.close_app(id, CloseCode::Reconnect, "The app was moved");
+            self.close_app(id, None, CloseCode::Reconnect, "The app was moved");
             return Ok(());
         }
-        let (snapshot, exists) = (app.snapshot(), became == Reloaded::Changed);
+        let (snapshot, exists) = (app.snapshot(), became != Reloaded::Gone);
+        if let Reloaded::Changed { revoked } = became {
+            for slot in revoked {
+                self.close_app(id, Some(slot), CloseCode::UnknownApp, KEY_REVOKED);
+            }
+        }
         if let Some(before) = before.as_deref().filter(|before| before.access != snapshot.access) {
             self.close_consoles(&app);
             if exists && *before == (AppSnapshot { access: before.access.clone(), ..(*snapshot).clone() }) {
@@ -205,9 +211,9 @@ impl Node {
             };
         });
         if !exists {
-            self.close_app(id, CloseCode::UnknownApp, "The app was deleted");
+            self.close_app(id, None, CloseCode::UnknownApp, "The app was deleted");
         } else if !snapshot.enabled {
-            self.close_app(id, CloseCode::AppDisabled, "The app is disabled");
+            self.close_app(id, None, CloseCode::AppDisabled, "The app is disabled");
         }
         Ok(())
     }
@@ -238,15 +244,20 @@ impl Node {
         }
     }
 
-    fn close_app(&self, id: u64, code: CloseCode, reason: &str) {
+    /// Closes the sockets of an app, or those that came with one of its keys.
+    fn close_app(&self, id: u64, slot: Option<Slot>, code: CloseCode, reason: &str) {
         let reason: Arc<str> = reason.into();
-        self.0.shards.iter().for_each(|shard| shard.push(Command::CloseApp(id, code, reason.clone())));
+        let close = || Command::CloseApp { id, slot, code, reason: reason.clone() };
+        self.0.shards.iter().for_each(|shard| shard.push(close()));
     }
 
     async fn flush_usage(&self) {
         let _one_at_a_time = self.0.flushing.lock().await;
         if let Err(error) = usage::flush(self.apps(), &*self.0.sink).await {
             tracing::warn!(%error, "usage was not written; it will be tried again");
+        }
+        if let Err(error) = usage::tell_keys(self.apps(), &*self.0.sink).await {
+            tracing::warn!(%error, "the use of keys was not written; it will be tried again");
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::apps::{Apps, SourceError};
 use crate::clock;
+use crate::key_use::KeyNumbers;
 
 /// Counts a kill -9 may lose.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +42,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait UsageSink: Send + Sync + 'static {
     /// Adds all deltas or none.
     fn add(&self, deltas: Vec<UsageDelta>) -> BoxFuture<'_, Result<(), SourceError>>;
+
+    /// Writes down when keys were used last; connections are left out. A sink that keeps no keys need not.
+    fn keys_used(&self, keys: Vec<KeyNumbers>) -> BoxFuture<'_, Result<(), SourceError>> {
+        drop(keys);
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Writes what is pending. On an error everything stays pending.
@@ -75,4 +82,25 @@ pub(crate) async fn flush(apps: &Apps, sink: &dyn UsageSink) -> Result<(), Sourc
         taken.into_iter().for_each(|(app, counts, peak)| app.meter.give_back(counts, peak));
     }
     result
+}
+
+/// Tells storage which keys were used in minutes that it doesn't know of: each key at most once a minute.
+pub(crate) async fn tell_keys(apps: &Apps, sink: &dyn UsageSink) -> Result<(), SourceError> {
+    let mut news = Vec::new();
+    let mut from = Vec::new();
+    for app in apps.all() {
+        if app.snapshot().internal {
+            continue;
+        }
+        for one in app.keys.news() {
+            from.push((app.clone(), one.clone()));
+            news.push(one);
+        }
+    }
+    if news.is_empty() {
+        return Ok(());
+    }
+    sink.keys_used(news).await?;
+    from.iter().for_each(|(app, one)| app.keys.told(one));
+    Ok(())
 }

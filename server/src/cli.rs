@@ -281,6 +281,7 @@ async fn apps(config: &Config, command: &Apps) -> anyhow::Result<()> {
                 connections_max: wanted.max_connections,
                 client_events: wanted.client_events,
                 features: wanted.features.change(),
+                created_by: "",
             };
             let (app, key) = tenancy::app::create(&db, &account.id, new).await?;
             if wanted.json {

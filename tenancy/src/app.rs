@@ -8,6 +8,7 @@
 pub(crate) mod create;
 pub(crate) mod edit;
 mod features;
+pub(crate) mod key_life;
 pub(crate) mod keys;
 pub(crate) mod node_view;
 pub(crate) mod transfer;
@@ -15,7 +16,10 @@ pub(crate) mod transfer;
 pub use create::{APPS_PER_ACCOUNT_MAX, CreateAppError, NAME_CHARS_MAX, NewApp, create};
 pub use edit::{AppChange, ORIGIN_CHARS_MAX, ORIGINS_MAX, UpdateAppError, delete, update};
 pub use features::{FeatureChange, Features};
-pub use keys::{KEYS_PER_APP_MAX, KeyError, create_key, delete_key};
+pub use key_life::{
+    End, KEY_IDLE_MS, KeyRecord, KeyUse, due_ends, key_records, order_end, record_key_uses, still_due,
+};
+pub use keys::{KEY_NAME_CHARS_MAX, KEYS_PER_APP_MAX, KeyError, create_key, create_named_key, delete_key};
 pub use node_view::{NodeView, node_view_by_id, node_view_by_key};
 pub use transfer::{TransferError, transfer};
 

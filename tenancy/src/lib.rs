@@ -18,6 +18,7 @@ pub mod audit;
 pub mod changes;
 pub mod clock;
 pub mod db;
+pub mod fresh;
 pub mod instance;
 pub mod invitation;
 pub mod limits;

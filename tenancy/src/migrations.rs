@@ -29,6 +29,7 @@ const ALL: &[Embedded] = embedded![
     9 "app_keys" "0009_app_keys.sql",
     10 "billing" "0010_billing.sql",
     12 "access_versions" "0012_access_versions.sql",
+    14 "usage_minutes" "0014_usage_minutes.sql",
 ];
 
 /// All migrations for SQLite.

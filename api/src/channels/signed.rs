@@ -155,6 +155,7 @@ impl Signed {
             };
         match signed.check(head.method.as_str()) {
             Ok((key, reading)) => {
+                signed.app.key_requested(&key);
                 signed.key = key;
                 signed.reading = reading;
                 Ok(signed)

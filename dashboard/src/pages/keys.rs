@@ -1,7 +1,8 @@
 //! `/dash/apps/{id}/keys`: id, key pairs, and the settings for each client library with these very values.
 //!
-//! The page is the owner's, so it holds the secrets; they are only hidden from the eyes of others until asked for. Several
-//! pairs are valid at once: a new one is made, deployed, and then the old one deleted.
+//! Several pairs are valid at once: a new one is made, put everywhere, and the old one revoked once nothing uses it. The page
+//! shows who uses which, and keeps that up to date (`assets/keys.js`). Whether it holds secrets is decided in
+//! [`crate::reveal`].
 
 use askama::Template;
 use axum::Router;
@@ -11,15 +12,18 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
-use tenancy::app::{App, AppKey, KEYS_PER_APP_MAX, KeyError};
+use serde_json::{Value, json};
+use tenancy::app::{App, AppKey, End, KEYS_PER_APP_MAX, KeyError};
 use tenancy::audit::Action;
+use tenancy::clock::HOUR_MS;
 
+use super::key_rows::{self, Row, Step};
 use crate::Dashboard;
 use crate::acts;
 use crate::client::Endpoint;
 use crate::error::PageError;
-use crate::page::{self, AppBar, Frame, Section, encode, html, html_with};
+use crate::page::{AppBar, Frame, Section, encode, html, html_with};
+use crate::reveal::{self, Ask};
 use crate::scope::{CurrentApp, ManageApps, UseSecrets};
 use crate::session::CurrentUser;
 use crate::snippets::{self, Snippet};
@@ -28,7 +32,7 @@ pub(crate) fn routes() -> Router<Dashboard> {
     Router::new()
         .route("/dash/apps/{id}/keys", get(show))
         .route("/dash/apps/{id}/keys/new", post(create))
-        .route("/dash/apps/{id}/keys/delete", post(delete))
+        .route("/dash/apps/{id}/keys/revoke", post(revoke))
 }
 
 #[derive(Template)]
@@ -36,10 +40,15 @@ pub(crate) fn routes() -> Router<Dashboard> {
 struct KeysPage {
     frame: Frame,
     bar: AppBar,
-    /// The pair that credentials and snippets are filled in with.
+    /// The pair that credentials and snippets are filled in with, as far as it is shown.
     key: AppKey,
+    ask: Ask,
+    /// Where to come back to after a proof.
+    back: String,
     /// All pairs, oldest first.
-    pairs: Vec<AppKey>,
+    rows: Vec<Row>,
+    /// The change from the oldest pair to the newest, while there are several.
+    steps: Vec<Step>,
     done: Option<String>,
     error: Option<&'static str>,
     endpoint: Endpoint,
@@ -57,9 +66,13 @@ impl KeysPage {
         endpoint: Endpoint,
         chosen: Option<&str>,
     ) -> Result<KeysPage, PageError> {
-        let pairs = tenancy::app::keys(dashboard.db(), &app.account_id, app.id).await?;
-        let key = pairs.iter().find(|pair| Some(pair.key.as_str()) == chosen).or(pairs.first());
+        let records = tenancy::app::key_records(dashboard.db(), &app.account_id, app.id).await?;
+        let key = records.iter().map(|record| &record.pair);
+        let key = key.clone().find(|pair| Some(pair.key.as_str()) == chosen).or(key.clone().next());
         let key = key.cloned().ok_or(PageError::AppNotFound)?;
+        let back = format!("/dash/apps/{}/keys?key={}", app.id, encode(&key.key));
+        let (key, ask) = reveal::pair(dashboard, current, app, key).await?;
+        let rows = key_rows::rows(records, &dashboard.key_use(app));
         Ok(KeysPage {
             frame: Frame::new(current),
             bar: AppBar::new(dashboard, app, Section::Keys),
@@ -67,20 +80,19 @@ impl KeysPage {
             pusher_url: snippets::pusher_url(app, &key, &endpoint),
             snippets: snippets::blocks(app, &key, &endpoint),
             key,
-            pairs,
+            ask,
+            back,
+            steps: key_rows::steps(&rows),
+            rows,
             done: None,
             error: None,
             endpoint,
         })
     }
 
-    fn made(&self, pair: &AppKey) -> String {
-        page::moment(pair.created_ms)
-    }
-
-    /// With which pair webhooks are signed once `pair` is deleted, if that changes.
-    fn signs_next(&self, pair: &AppKey) -> Option<&AppKey> {
-        self.pairs.get(1).filter(|_| self.pairs[0].key == pair.key)
+    /// With which pair webhooks are signed once `row` is revoked, if that changes.
+    fn signs_next(&self, row: &Row) -> Option<&Row> {
+        self.rows.get(1).filter(|_| self.rows[0].key == row.key)
     }
 }
 
@@ -97,20 +109,26 @@ async fn show(
     endpoint: Endpoint,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, PageError> {
-    acts::shown_secrets(&dashboard, &current.by(), &app).await;
     let mut page = KeysPage::new(&current, &dashboard, &app, endpoint, wanted.key.as_deref()).await?;
     page.done = match wanted.done.as_deref() {
         Some("new") => Some(format!(
             "Made {}. It works beside the others from now on; everything below is filled in with it.",
             page.key.key
         )),
-        Some("deleted") => Some(format!(
-            "Deleted. New connections and requests with that pair are refused. Webhooks are signed with {}.",
-            page.pairs[0].key
+        Some("revoked") => Some(format!(
+            "Revoked. Its connections are closed with 4001, requests get 401. Webhooks are signed with {}.",
+            page.rows[0].key
         )),
+        Some("ordered") => Some("It ends as you ordered, and works until then.".to_owned()),
+        Some("kept") => Some("It stays: the order to end it is taken back.".to_owned()),
         _ => None,
     };
     html(&page)
+}
+
+#[derive(Deserialize)]
+struct NewForm {
+    name: Option<String>,
 }
 
 async fn create(
@@ -118,8 +136,13 @@ async fn create(
     CurrentApp(app, _): CurrentApp<UseSecrets>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
+    form: Result<Form<NewForm>, FormRejection>,
 ) -> Result<Response, PageError> {
-    match tenancy::app::create_key(dashboard.db(), &app.account_id, app.id).await {
+    let Form(form) = form?;
+    let name = form.name.unwrap_or_default();
+    let made =
+        tenancy::app::create_named_key(dashboard.db(), &app.account_id, app.id, &name, &current.user().id);
+    match made.await {
         Ok(Some(pair)) => {
             let (action, by) = (Action::KeyCreate, current.by());
             acts::in_app(&dashboard, &by, action, &app, &pair.key, Value::Null).await;
@@ -130,32 +153,43 @@ async fn create(
         Err(KeyError::Db(error)) => Err(error.into()),
         Err(KeyError::TooMany | KeyError::Last) => {
             let mut page = KeysPage::new(&current, &dashboard, &app, endpoint, None).await?;
-            page.error = Some("An app has at most 10 key pairs. Delete one that nothing uses any more.");
+            page.error = Some("An app has at most 10 key pairs. Revoke one that nothing uses any more.");
             html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
         }
     }
 }
 
 #[derive(Deserialize)]
-struct DeleteForm {
+struct RevokeForm {
     key: String,
+    when: String,
 }
 
-async fn delete(
+async fn revoke(
     current: CurrentUser,
     CurrentApp(app, _): CurrentApp<ManageApps>,
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
-    form: Result<Form<DeleteForm>, FormRejection>,
+    form: Result<Form<RevokeForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
-    let error = match tenancy::app::delete_key(dashboard.db(), &app.account_id, app.id, &form.key).await {
+    let (db, account_id, key) = (dashboard.db(), &app.account_id, &form.key);
+    let order = |end| tenancy::app::order_end(db, account_id, app.id, key, end);
+    let (outcome, done) = match form.when.as_str() {
+        "now" => (tenancy::app::delete_key(db, account_id, app.id, key).await, "revoked"),
+        "1h" => (order(End::At(tenancy::now_ms() + HOUR_MS)).await, "ordered"),
+        "24h" => (order(End::At(tenancy::now_ms() + 24 * HOUR_MS)).await, "ordered"),
+        "idle" => (order(End::WhenIdle).await, "ordered"),
+        "never" => (order(End::Never).await, "kept"),
+        _ => return Err(PageError::BadForm),
+    };
+    let error = match outcome {
         Ok(true) => {
-            let (action, by) = (Action::KeyDelete, current.by());
-            acts::in_app(&dashboard, &by, action, &app, &form.key, Value::Null).await;
-            return Ok(Redirect::to(&format!("/dash/apps/{}/keys?done=deleted", app.id)).into_response());
+            let (action, details) = (Action::KeyDelete, json!({ "when": form.when }));
+            acts::in_app(&dashboard, &current.by(), action, &app, key, details).await;
+            return Ok(Redirect::to(&format!("/dash/apps/{}/keys?done={done}", app.id)).into_response());
         }
-        Ok(false) => "The app has no such pair; it may have been deleted already.",
+        Ok(false) => "The app has no such pair; it may have been revoked already.",
         Err(KeyError::Last) => "An app keeps at least one pair. Make another one first.",
         Err(KeyError::Db(error)) => return Err(error.into()),
         Err(KeyError::TooMany) => return Err(PageError::Internal),

@@ -111,7 +111,7 @@ pub(super) fn too_many(
 }
 
 /// What a form says to somebody who must wait before the next try.
-pub(super) fn too_many_sentence(wait: Duration) -> String {
+pub(crate) fn too_many_sentence(wait: Duration) -> String {
     let words = match whole_seconds(wait) {
         0..=1 => "a second".to_owned(),
         seconds @ 2..=90 => format!("{seconds} seconds"),
@@ -121,6 +121,6 @@ pub(super) fn too_many_sentence(wait: Duration) -> String {
 }
 
 /// For `Retry-After`: rounded up, at least 1.
-pub(super) fn whole_seconds(wait: Duration) -> u64 {
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -8,6 +8,7 @@ pub mod debug_console;
 pub mod errors;
 pub mod front;
 pub mod home;
+mod key_rows;
 pub mod keys;
 pub mod login;
 pub mod login_link;

@@ -103,7 +103,12 @@ async fn submit(
     form: Result<Form<NewAppForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
-    let new = NewApp { name: &form.name, cluster: &form.cluster, ..NewApp::default() };
+    let new = NewApp {
+        name: &form.name,
+        cluster: &form.cluster,
+        created_by: &current.user().id,
+        ..NewApp::default()
+    };
     let error = match tenancy::app::create(dashboard.db(), &allowed.account().id, new).await {
         Ok((app, _)) => {
             let details = json!({ "cluster": app.cluster });

@@ -10,11 +10,11 @@ use axum::routing::get;
 use tenancy::app::AppKey;
 
 use crate::Dashboard;
-use crate::acts;
 use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::page::{AppBar, Frame, Section, html};
 use crate::pages::keys;
+use crate::reveal::{self, Ask};
 use crate::scope::{CurrentApp, UseSecrets};
 use crate::session::CurrentUser;
 use crate::snippets::{self, Snippet};
@@ -30,6 +30,8 @@ struct StartPage {
     frame: Frame,
     bar: AppBar,
     key: AppKey,
+    ask: Ask,
+    back: String,
     system_key: String,
     snippets: Vec<Snippet>,
 }
@@ -40,13 +42,15 @@ async fn show(
     State(dashboard): State<Dashboard>,
     endpoint: Endpoint,
 ) -> Result<Response, PageError> {
-    acts::shown_secrets(&dashboard, &current.by(), &app).await;
     let key = keys::oldest(&dashboard, &app).await?;
+    let (key, ask) = reveal::pair(&dashboard, &current, &app, key).await?;
     html(&StartPage {
         frame: Frame::new(&current),
         bar: AppBar::new(&dashboard, &app, Section::Start),
         system_key: dashboard.system().key.clone(),
         snippets: snippets::blocks(&app, &key, &endpoint),
         key,
+        ask,
+        back: format!("/dash/apps/{}/start", app.id),
     })
 }

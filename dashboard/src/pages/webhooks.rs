@@ -12,10 +12,10 @@ use tenancy::webhook_delivery::{self, Summary};
 use tenancy::webhook_endpoint::{self, ENDPOINTS_PER_APP_MAX, WebhookEndpoint};
 
 use crate::Dashboard;
-use crate::acts;
 use crate::error::PageError;
 use crate::page::{self, AppBar, Frame, Section, count, html};
 use crate::pages::keys;
+use crate::reveal::{self, Ask};
 use crate::scope::{CurrentApp, SeePayloads};
 use crate::session::CurrentUser;
 use crate::snippets::webhooks::{Check, checks};
@@ -90,6 +90,8 @@ struct ListPage {
     rows: Vec<Row>,
     batching: &'static Switch,
     key: AppKey,
+    ask: Ask,
+    back: String,
     checks: Vec<Check>,
     done: Option<&'static str>,
 }
@@ -111,10 +113,12 @@ async fn show(
     State(dashboard): State<Dashboard>,
     Query(query): Query<Done>,
 ) -> Result<Response, PageError> {
-    acts::shown_secrets(&dashboard, &current.by(), &app).await;
     let batching = switches::find(switches::BATCHING).ok_or(PageError::Internal)?;
     let key = keys::oldest(&dashboard, &app).await?;
+    let (key, ask) = reveal::pair(&dashboard, &current, &app, key).await?;
     html(&ListPage {
+        ask,
+        back: format!("/dash/apps/{}/webhooks", app.id),
         frame: Frame::new(&current),
         bar: AppBar::new(&dashboard, &app, Section::Webhooks),
         rows: rows(&dashboard, &app).await?,

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use mio::{Interest, Token};
+use protocol::close::CloseCode;
 use protocol::server_message;
 use protocol::socket_id::SocketId;
 
@@ -12,6 +13,7 @@ use super::socket::Socket;
 use super::wire::Wire;
 use crate::console::{Kind, Row, Source, mask_ip};
 use crate::frame;
+use crate::key_use::KEY_REVOKED;
 
 impl Shard {
     pub(super) fn connect(&mut self, new: NewConn) {
@@ -52,6 +54,10 @@ impl Shard {
                 return self.guarded(index, |shard, index| shard.feed(index, &early));
             }
         };
+        if permit.is_revoked() {
+            // Between its admission and here.
+            return self.close(index, CloseCode::UnknownApp.code(), KEY_REVOKED);
+        }
         let socket_id =
             SocketId { node: rand::random_range(1..1_000_000), random: rand::random_range(1..1 << 53) };
         conn.session = Some(Session::new(app.clone(), permit, socket_id, self.now));

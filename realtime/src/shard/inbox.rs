@@ -14,6 +14,7 @@ use super::conn::NewConn;
 use super::queue::{Queue, Wake};
 use crate::fallback::outbox::Outbox;
 use crate::hub::ChannelId;
+use crate::key_use::Slot;
 
 /// Bytes of frames (and 256 per command) waiting for one shard beyond which publishes are held back.
 pub(crate) const QUEUED_BYTES_MAX: usize = 32 * 1_024 * 1_024;
@@ -61,8 +62,13 @@ pub(crate) enum Command {
         received: Received,
         done: oneshot::Sender<()>,
     },
-    /// Close all sockets of an app.
-    CloseApp(u64, CloseCode, Arc<str>),
+    /// Close all sockets of an app, or those that came with the key of one place.
+    CloseApp {
+        id: u64,
+        slot: Option<Slot>,
+        code: CloseCode,
+        reason: Arc<str>,
+    },
     /// Close the sockets of an app that are on a channel which begins with one of these, with 4200.
     CloseOn(u64, Arc<[String]>, Arc<str>),
     /// Close everything with 4200, spread over this time.

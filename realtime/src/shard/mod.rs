@@ -216,8 +216,10 @@ impl Shard {
                 self.receive_http(&from, &received);
                 let _ = done.send(());
             }
-            Command::CloseApp(id, code, reason) => {
-                let of_app = |c: &Conn| c.session.as_ref().is_some_and(|s| s.app.id() == id);
+            Command::CloseApp { id, slot, code, reason } => {
+                let meant =
+                    |s: &conn::Session| s.app.id() == id && slot.is_none_or(|slot| s.permit.key() == slot);
+                let of_app = |c: &Conn| c.session.as_ref().is_some_and(meant);
                 let indexes: Vec<usize> =
                     self.conns.iter().filter(|(_, c)| of_app(c)).map(|(i, _)| i).collect();
                 for index in indexes {

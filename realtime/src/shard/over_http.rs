@@ -51,7 +51,11 @@ mod tests {
         shard.connect(NewConn {
             carrier: Carrier::Http(outbox.clone()),
             transport: Transport::XhrStreaming,
-            verdict: Verdict::Admit { permit: Permit::take(&app).unwrap(), app, key: "key".into() },
+            verdict: Verdict::Admit {
+                permit: Permit::take(&app).unwrap().with_key("key"),
+                app,
+                key: "key".into(),
+            },
             ip: std::net::Ipv4Addr::LOCALHOST.into(),
             sdk: None,
             origin: None,

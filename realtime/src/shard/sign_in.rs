@@ -100,7 +100,7 @@ impl Shard {
         let Some(session) = self.session(index).filter(|s| s.authorize_by.is_some()) else { return true };
         match Permit::take(&session.app) {
             Ok(permit) => {
-                session.permit = permit;
+                session.permit = permit.in_place_of(&mut session.permit);
                 session.authorize_by = None;
                 true
             }

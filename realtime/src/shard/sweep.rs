@@ -190,7 +190,7 @@ mod tests {
                 early: bytes::Bytes::new(),
             },
             transport: Transport::WebSocket,
-            verdict: Verdict::Admit { app, permit, key: "key".into() },
+            verdict: Verdict::Admit { app, permit: permit.with_key("key"), key: "key".into() },
             ip: std::net::Ipv4Addr::LOCALHOST.into(),
             sdk: None,
             origin: None,

@@ -186,6 +186,7 @@ impl Import {
                 authorized_connections: Some(found.authorized_connections),
                 ..FeatureChange::default()
             },
+            created_by: "",
         };
         if let Err(why) = new.check() {
             return refuse(why.to_string());

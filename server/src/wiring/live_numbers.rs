@@ -1,6 +1,6 @@
 //! Live numbers of the data plane for the pages.
 
-use dashboard::{AppUsage, Live};
+use dashboard::{AppUsage, KeyLive, Live};
 use realtime::Node;
 use tenancy::app::App;
 
@@ -30,5 +30,16 @@ impl Live for LiveNumbers {
                 resets_ms,
             },
         }
+    }
+
+    fn keys(&self, app: &App) -> Vec<KeyLive> {
+        let live = |one: realtime::key_use::KeyNumbers| KeyLive {
+            key: one.key.to_string(),
+            connections: one.connections,
+            last_ws_ms: one.last_ws_ms,
+            last_rest_ms: one.last_rest_ms,
+        };
+        let loaded = self.0.apps().loaded(app.id);
+        loaded.map(|app| app.key_numbers().into_iter().map(live).collect()).unwrap_or_default()
     }
 }

@@ -3,12 +3,14 @@
 
 mod app_source;
 mod change_notices;
+mod key_ends;
 mod live_numbers;
 mod usage_sink;
 mod webhook_store;
 
 pub use app_source::Source;
 pub use change_notices::follow;
+pub use key_ends::carry_out;
 pub use live_numbers::LiveNumbers;
 pub use usage_sink::Sink;
 pub use webhook_store::Webhooks;

@@ -1,6 +1,7 @@
-//! Counted messages into storage.
+//! Counted messages, and the use of keys, into storage.
 
 use realtime::apps::SourceError;
+use realtime::key_use::KeyNumbers;
 use realtime::usage::{BoxFuture, UsageDelta, UsageSink};
 use tenancy::db::Db;
 
@@ -26,6 +27,20 @@ impl UsageSink for Sink {
                 })
                 .collect();
             tenancy::usage::add(&self.0, &rows).await.map_err(|e| SourceError(e.to_string()))
+        })
+    }
+
+    fn keys_used(&self, keys: Vec<KeyNumbers>) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let uses: Vec<tenancy::app::KeyUse> = keys
+                .into_iter()
+                .map(|one| tenancy::app::KeyUse {
+                    key: one.key.to_string(),
+                    last_ws_ms: one.last_ws_ms,
+                    last_rest_ms: one.last_rest_ms,
+                })
+                .collect();
+            tenancy::app::record_key_uses(&self.0, &uses).await.map_err(|e| SourceError(e.to_string()))
         })
     }
 }

@@ -17,7 +17,7 @@ statements::sqls! {
         "insert into apps (id, account_id, name, cluster, enabled, client_events, allowed_origins, plan,
             connections_max, created_ms, version, features)
         values ($1, $2, $3, $4, 1, $5, '[]', $6, $7, $8, 1, $9) returning ", app_columns!());
-    INSERT_KEY = "insert into app_keys (key, app_id, secret, created_ms, sealed_with) values ($1, $2, $3, $4, $5)
+    INSERT_KEY = "insert into app_keys (key, app_id, secret, created_ms, sealed_with, created_by) values ($1, $2, $3, $4, $5, $6)
         on conflict (key) do nothing";
 }
 
@@ -53,6 +53,8 @@ pub struct NewApp<'a> {
     pub client_events: bool,
     /// Switches that shall not have their defaults.
     pub features: FeatureChange,
+    /// The id of the person who makes it; empty: none does.
+    pub created_by: &'a str,
 }
 
 impl NewApp<'_> {
@@ -201,6 +203,7 @@ pub async fn create(
             .bind(&sealed)
             .bind(key.created_ms)
             .bind(sealed_with(&sealed))
+            .bind(new.created_by)
             .execute(&mut *t)
             .await
             .map_err(DbError::from)?

@@ -14,8 +14,8 @@ statements::sqls! {
     HOLD = "update apps set version = version + 1 where account_id = $1 and id = $2";
     COUNT_KEYS = "select count(*) from app_keys where app_id = $1";
     /// A clock that went back must not make a new pair the oldest, with which webhooks are signed.
-    ADD = "insert into app_keys (key, app_id, secret, created_ms, sealed_with)
-        select $1, $2, $3, coalesce(max(case when created_ms >= $4 then created_ms + 1 else $4 end), $4), $5
+    ADD = "insert into app_keys (key, app_id, secret, created_ms, sealed_with, name, created_by)
+        select $1, $2, $3, coalesce(max(case when created_ms >= $4 then created_ms + 1 else $4 end), $4), $5, $6, $7
         from app_keys where app_id = $2 returning created_ms";
     REMOVE = "delete from app_keys where app_id = $1 and key = $2";
 }
@@ -23,13 +23,16 @@ statements::sqls! {
 /// Key pairs of one app. Two serve a rotation; each more is tried when a signature is checked, and held by every node.
 pub const KEYS_PER_APP_MAX: i64 = 10;
 
+/// Characters of a key's name.
+pub const KEY_NAME_CHARS_MAX: usize = 60;
+
 /// Why the keys of an app stayed as they were. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The app has [`KEYS_PER_APP_MAX`] pairs.
     #[error("the app has as many keys as it may have")]
     TooMany,
-    /// An app keeps one pair.
+    /// An app keeps one pair whose end is not ordered.
     #[error("the last key of an app stays")]
     Last,
     /// The database failed.
@@ -40,15 +43,16 @@ pub enum KeyError {
 /// Takes an app of an account for writing; 0 if there is none.
 macro_rules! hold {
     ($t:ident, $account_id:expr, $id:expr) => {
-        sqlx::query(HOLD)
+        sqlx::query($crate::app::keys::HOLD)
             .bind($account_id)
             .bind($id)
             .execute(&mut *$t)
             .await
-            .map_err(DbError::from)?
+            .map_err($crate::db::DbError::from)?
             .rows_affected()
     };
 }
+pub(super) use hold;
 
 /// How many keys an app has.
 macro_rules! count {
@@ -59,8 +63,21 @@ macro_rules! count {
     }};
 }
 
-/// Makes another key pair of an app, valid beside the others. `None` for an unknown id and another account's alike.
+/// [`create_named_key`] without a name, by nobody in particular.
 pub async fn create_key(db: &Db, account_id: &AccountId, id: u64) -> Result<Option<AppKey>, KeyError> {
+    create_named_key(db, account_id, id, "", "").await
+}
+
+/// Makes another key pair of an app, valid beside the others. `name` is cut to [`KEY_NAME_CHARS_MAX`] and loses its control
+/// characters; `created_by` is the id of a person, or empty. `None` for an unknown id and another account's alike.
+pub async fn create_named_key(
+    db: &Db,
+    account_id: &AccountId,
+    id: u64,
+    name: &str,
+    created_by: &str,
+) -> Result<Option<AppKey>, KeyError> {
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(KEY_NAME_CHARS_MAX).collect();
     let (key, secret) = (random_hex::<APP_KEY_BYTES>(), Secret::new(random_hex::<APP_KEY_BYTES>()));
     let sealed = db.vault().seal(Purpose::AppSecret, &vault_row(id, &key), &secret).map_err(DbError::from)?;
     let id = id.cast_signed();
@@ -77,6 +94,8 @@ pub async fn create_key(db: &Db, account_id: &AccountId, id: u64) -> Result<Opti
             .bind(&sealed)
             .bind(now_ms())
             .bind(sealed_with(&sealed))
+            .bind(&name)
+            .bind(created_by)
             .fetch_one(&mut *t)
             .await
             .map_err(DbError::from)?;
@@ -88,7 +107,7 @@ pub async fn create_key(db: &Db, account_id: &AccountId, id: u64) -> Result<Opti
 }
 
 /// Deletes a key pair of an app, unless it is its last. False for an unknown key, an unknown id and another account's alike.
-/// Connections that were opened with it stay.
+/// Connections that were opened with it are closed by the nodes within a second, with code 4001.
 pub async fn delete_key(db: &Db, account_id: &AccountId, id: u64, key: &str) -> Result<bool, KeyError> {
     // Anybody may send any text as a key; PostgreSQL would answer a NUL with an error.
     if !super::create::is_key(key) {

@@ -47,6 +47,7 @@ async fn what_is_asked_for_is_kept() {
             connections_max: Some(10),
             client_events: true,
             features: FeatureChange { watchlist: Some(true), ..FeatureChange::default() },
+            created_by: "",
         };
         let (made, key) = app::create(&db, &account.id, new).await.unwrap();
         assert_eq!((key.key.as_str(), key.secret.expose()), ("Kept_key-1", "secret"));

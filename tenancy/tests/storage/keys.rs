@@ -1,7 +1,7 @@
 //! Several key pairs of one app: made beside each other, deleted down to the last one.
 
 use crate::support::{execute, make_app, on_both, sign_up};
-use tenancy::app::{self, KEYS_PER_APP_MAX, KeyError};
+use tenancy::app::{self, End, KEY_IDLE_MS, KEYS_PER_APP_MAX, KeyError, KeyUse};
 use tenancy::changes::{self, Change};
 
 #[tokio::test]
@@ -114,6 +114,72 @@ async fn of_two_who_delete_the_last_two_pairs_at_once_one_is_refused() {
             assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1, "{one:?} {two:?}");
             assert_eq!(app::keys(&db, &account.id, made.id).await.unwrap().len(), 1);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn use_is_written_down_and_never_goes_back() {
+    on_both(|db| async move {
+        let (ana, account) = sign_up(&db, "ana@example.com").await;
+        let (made, first) = make_app(&db, &account).await;
+        let long = "n".repeat(100);
+        let second =
+            app::create_named_key(&db, &account.id, made.id, &format!(" a\u{7}{long}"), &ana.id).await;
+        let second = second.unwrap().unwrap();
+        let version = app::find(&db, &account.id, made.id).await.unwrap().unwrap().version;
+        let used =
+            |key: &str, last_ws_ms, last_rest_ms| KeyUse { key: key.to_owned(), last_ws_ms, last_rest_ms };
+        let reports = [used(&second.key, 120_000, 0), used(&first.key, 0, 180_000), used("gone", 1, 1)];
+        app::record_key_uses(&db, &reports[..2]).await.unwrap();
+        app::record_key_uses(&db, &reports[2..]).await.unwrap();
+        app::record_key_uses(&db, &[used(&second.key, 60_000, 240_000)]).await.unwrap();
+        let records = app::key_records(&db, &account.id, made.id).await.unwrap();
+        let seen: Vec<_> = records.iter().map(|one| (one.last_ws_ms, one.last_rest_ms)).collect();
+        assert_eq!(seen, [(0, 180_000), (120_000, 240_000)]);
+        assert_eq!((&*records[0].name, &*records[0].created_by), ("", ""));
+        assert_eq!((records[1].name.len(), &*records[1].created_by), (60, "ana@example.com"));
+        assert_eq!(records[1].pair, second);
+        let now = app::find(&db, &account.id, made.id).await.unwrap().unwrap();
+        assert_eq!(now.version, version, "use is no change of the app");
+        let (_, bea) = sign_up(&db, "bea@example.com").await;
+        assert_eq!(app::key_records(&db, &bea.id, made.id).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_ordered_end_comes_due_by_time_or_without_traffic_and_one_pair_always_stays() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let (made, first) = make_app(&db, &account).await;
+        let second = app::create_key(&db, &account.id, made.id).await.unwrap().unwrap();
+        let order = async |key: &str, end| app::order_end(&db, &account.id, made.id, key, end).await;
+        let due = async |now_ms| {
+            let due = app::due_ends(&db, now_ms).await.unwrap();
+            due.into_iter().map(|one| (one.app_id, one.key)).collect::<Vec<_>>()
+        };
+        assert!(order(&first.key, End::At(5_000)).await.unwrap());
+        assert!(matches!(order(&second.key, End::WhenIdle).await, Err(KeyError::Last)));
+        assert!(!order("unknown", End::At(1)).await.unwrap() && !order("nul\0", End::Never).await.unwrap());
+        assert_eq!(due(4_999).await, []);
+        let all = app::due_ends(&db, 5_000).await.unwrap();
+        assert_eq!(due(5_000).await, [(made.id, first.key.clone())]);
+        assert!(app::still_due(&db, &all[0], 5_000).await.unwrap());
+        assert!(order(&first.key, End::Never).await.unwrap());
+        assert!(!app::still_due(&db, &all[0], 5_000).await.unwrap(), "taken back in between");
+        assert_eq!(due(i64::MAX).await, []);
+
+        assert!(order(&first.key, End::WhenIdle).await.unwrap());
+        let now_ms = tenancy::now_ms();
+        let minute_ms = now_ms / 60_000 * 60_000;
+        let used = KeyUse { key: first.key.clone(), last_ws_ms: 0, last_rest_ms: minute_ms };
+        app::record_key_uses(&db, &[used]).await.unwrap();
+        assert_eq!(due(minute_ms + KEY_IDLE_MS).await, []);
+        let idle = due(now_ms + 2 * KEY_IDLE_MS).await;
+        assert_eq!(idle, [(made.id, first.key.clone())]);
+        let (_, bea) = sign_up(&db, "bea@example.com").await;
+        assert!(!app::order_end(&db, &bea.id, made.id, &first.key, End::Never).await.unwrap());
     })
     .await;
 }
