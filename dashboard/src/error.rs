@@ -31,6 +31,12 @@ pub enum PageError {
     CodeNotFound,
     /// They don't belong to such an organisation.
     OrganisationNotFound,
+    /// The organisation has no such member or open invitation.
+    PersonNotFound,
+    /// A link of an invitation that leads nowhere.
+    InvitationNotFound,
+    /// Too many wrong links from one network.
+    TooManyTries,
     /// Their role in the organisation doesn't have it.
     NotAllowed(Permission),
     /// They belong to no organisation.
@@ -89,6 +95,24 @@ impl PageError {
                 "not_found",
                 "No such code",
                 "This server never answers with that code.",
+            ),
+            PageError::PersonNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Not found",
+                "This organisation has no such member or invitation. Somebody may have removed it.",
+            ),
+            PageError::InvitationNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "This invitation is not valid",
+                "It was used, taken back, replaced by a newer link, or is older than seven days. Ask for a new link.",
+            ),
+            PageError::TooManyTries => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_tries",
+                "Too many tries",
+                "Too many wrong links came from your network. Wait a few minutes, then try again.",
             ),
             PageError::OrganisationNotFound => (
                 StatusCode::NOT_FOUND,
@@ -221,6 +245,7 @@ impl IntoResponse for PageError {
                 let onward = match &self {
                     PageError::AppNotFound => ("/dash", "All apps"),
                     PageError::SessionNotFound => ("/dash/account", "Your account"),
+                    PageError::PersonNotFound => ("/dash/people", "All people"),
                     PageError::NoOrganisation => ("/dash/account", "Your account"),
                     PageError::CodeNotFound => ("/e/", "All error codes"),
                     _ => ("/dash", "Go to the dashboard"),

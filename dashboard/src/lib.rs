@@ -38,7 +38,7 @@ pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, SignUpMode}
 /// The largest form or JSON body that a page takes, in bytes.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// All pages, those of the billing only on a server that bills: `/ /signup /login /logout /setup /dash/** /e/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
+/// All pages, those of the billing only on a server that bills: `/ /signup /login /logout /setup /invite/** /dash/** /e/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
 /// can be merged with other routers; [`not_found`] is the page for those.
 pub fn router(dashboard: Dashboard) -> Router {
     let before_sign_in = Router::new()
@@ -47,6 +47,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::login::routes())
         .merge(pages::login_link::routes())
         .merge(pages::setup::routes())
+        .merge(pages::invite::routes())
         .route_layer(from_fn_with_state(dashboard.clone(), csrf::guard_form));
     let billing = match dashboard.billing() {
         Some(_) => pages::billing::routes(),
@@ -59,6 +60,11 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::account::routes())
         .merge(pages::account_export::routes())
         .merge(pages::organisations::routes())
+        .merge(pages::organisation::routes())
+        .merge(pages::people::routes())
+        .merge(pages::invite::signed_in_routes())
+        .merge(pages::audit::routes())
+        .merge(pages::transfer::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())

@@ -5,8 +5,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 use tenancy::app::App;
 use tenancy::membership::Membership;
-pub(crate) use tenancy::role::Permission;
-use tenancy::role::Role;
+pub(crate) use tenancy::role::{Permission, Role};
 
 use crate::billing_notice::BillingFrame;
 use crate::error::PageError;
@@ -72,6 +71,40 @@ impl Frame {
         self.email.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default()
     }
 }
+
+/// The pages of an organisation: templates that include `org_nav.html` have it as `section`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrgSection {
+    /// `/dash`
+    Apps,
+    /// `/dash/people`
+    People,
+    /// `/dash/audit`
+    Audit,
+    /// `/dash/organisation`
+    Organisation,
+}
+
+impl OrgSection {
+    /// `aria-current` for the links.
+    pub fn current(self, section: OrgSection) -> &'static str {
+        if self == section { "true" } else { "false" }
+    }
+}
+
+/// The table of roles as the page of people shows it.
+pub(crate) const PERMISSIONS: &[(Permission, &str)] = &[
+    (Permission::SeeStats, "Apps and their numbers"),
+    (Permission::SeeApps, "Pages of apps, console without payloads"),
+    (Permission::SeePayloads, "Payloads, members, webhook deliveries"),
+    (Permission::SendEvents, "Send events, test and repeat webhooks"),
+    (Permission::UseSecrets, "See secrets, make key pairs"),
+    (Permission::ManageApps, "Make apps, settings, webhooks, delete keys"),
+    (Permission::RemoveApps, "Delete and move apps"),
+    (Permission::ManagePeople, "People, roles, audit log"),
+    (Permission::ManageBilling, "Plan and payment"),
+    (Permission::ManageOrganisation, "Rename and delete the organisation"),
+];
 
 /// The pages of an app, in the order of the rail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,8 +252,8 @@ pub fn html_with(status: StatusCode, template: &impl Template) -> Result<Respons
 
 /// `path` if it leads to a page of the dashboard on this server, and nowhere else.
 pub(crate) fn local_path(path: &str) -> Option<&str> {
-    let inside =
-        path.strip_prefix("/dash").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    let dash = path.strip_prefix("/dash").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    let inside = dash || path.starts_with("/invite/");
     let plain = path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') && path.len() <= 1024;
     (inside && plain).then_some(path)
 }
@@ -311,7 +344,7 @@ mod tests {
 
     #[test]
     fn only_pages_of_the_dashboard_are_local_paths() {
-        for good in ["/dash", "/dash/", "/dash?x=1", "/dash/apps/1001/console?q=kind:err"] {
+        for good in ["/dash", "/dash/", "/dash?x=1", "/dash/apps/1001/console?q=kind:err", "/invite/ab12"] {
             assert_eq!(local_path(good), Some(good));
         }
         for bad in [
@@ -319,6 +352,7 @@ mod tests {
             "/",
             "//evil.example",
             "/dashboard",
+            "/invite",
             "/\\evil",
             "https://evil",
             "/dash\\..",

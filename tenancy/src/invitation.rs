@@ -1,7 +1,11 @@
 //! Asking somebody into an organisation: an address, a role, and a token that only the link holds. Whoever opens the link signed
 //! in with that address, or signs up with it, becomes a member. One open invitation for each address.
 //!
-//! Nothing is mailed here: [`issue`] and [`renew`] give the token, the caller makes the link and sends or shows it.
+//! Accepting is in `invitation/accept.rs`. Nothing is mailed here: [`issue`] and [`renew`] give the token, the caller makes the link and sends or shows it.
+
+pub(crate) mod accept;
+
+pub use accept::{AcceptError, JoinError, accept, sign_up};
 
 use crate::account::{self, Account, AccountId, AccountRow};
 use crate::audit::{self, Action, By, Entry};
@@ -10,8 +14,8 @@ use crate::db::{Db, DbError, read, tx};
 use crate::member::MEMBERS_MAX;
 use crate::role::Role;
 use crate::secret::{TOKEN_BYTES, is_token, random_hex, token_hash};
-use crate::user::{User, normal_email};
-use crate::{membership, statements};
+use crate::statements;
+use crate::user::normal_email;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -23,8 +27,6 @@ statements::sqls! {
     BY_TOKEN = "select i.id, i.email, i.role, i.invited_by, i.created_ms, i.expires_ms, a.id, a.name, a.plan, a.created_ms
         from invitations i join accounts a on a.id = i.account_id where i.token_hash = $1 and i.expires_ms > $2";
     COUNT = "select count(*) from invitations where account_id = $1";
-    MEMBERS = "select count(*) from memberships where account_id = $1";
-    PLACES_OF_USER = "select count(*) from memberships where user_id = $1";
     IS_MEMBER = "select count(*) from memberships m join users u on u.id = m.user_id
         where m.account_id = $1 and u.email = $2";
     ISSUED_SINCE = "select count(*) from audit_log
@@ -37,10 +39,6 @@ statements::sqls! {
             expires_ms = excluded.expires_ms";
     RENEW = "update invitations set token_hash = $3, expires_ms = $4 where account_id = $1 and id = $2";
     REVOKE = "delete from invitations where account_id = $1 and id = $2";
-    /// One statement finds and takes it: of two that accept at once, one gets the row.
-    TAKE = "delete from invitations where token_hash = $1 and email = $2 and expires_ms > $3 returning account_id, role";
-    JOIN = "insert into memberships (user_id, account_id, role, created_ms) values ($1, $2, $3, $4)
-        on conflict (user_id, account_id) do nothing";
     PURGE = "delete from invitations where account_id = $1 and expires_ms <= $2";
 }
 
@@ -91,20 +89,6 @@ pub enum InviteError {
     /// There is no such invitation.
     #[error("there is no such invitation")]
     NotFound,
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] DbError),
-}
-
-/// Why somebody did not become a member. The invitation is still open.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// Unknown, used, revoked, run out, or for another address.
-    #[error("the invitation is not valid")]
-    NotValid,
-    /// The organisation has [`MEMBERS_MAX`] people, or the person [`membership::PER_PERSON_MAX`] organisations.
-    #[error("there is no place left")]
-    Full,
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -181,8 +165,11 @@ pub async fn issue(
         }
         let open: i64 =
             sqlx::query_scalar(COUNT).bind(account_id).fetch_one(&mut *t).await.map_err(DbError::from)?;
-        let members: i64 =
-            sqlx::query_scalar(MEMBERS).bind(account_id).fetch_one(&mut *t).await.map_err(DbError::from)?;
+        let members: i64 = sqlx::query_scalar(accept::MEMBERS)
+            .bind(account_id)
+            .fetch_one(&mut *t)
+            .await
+            .map_err(DbError::from)?;
         if open >= OPEN_MAX || members >= MEMBERS_MAX {
             return Err(InviteError::TooMany);
         }
@@ -294,46 +281,4 @@ pub async fn find_by_token(db: &Db, token: &str) -> Result<Option<(Invitation, A
     };
     let account: AccountRow = (account_id, name, plan, account_ms);
     Ok(Some((from_row((id, email, role, by, created_ms, expires_ms))?, Account::from_row(account)?)))
-}
-
-/// Makes `user` a member, if the invitation is for their address; gives the organisation's id. Who is a member already stays
-/// what they are.
-pub async fn accept(db: &Db, by: &By, user: &User, token: &str) -> Result<AccountId, AcceptError> {
-    if !is_token(token) {
-        return Err(AcceptError::NotValid);
-    }
-    let account_id: AccountId = tx!(db, |t| {
-        let taken: Option<(String, String)> = sqlx::query_as(TAKE)
-            .bind(token_hash(token))
-            .bind(&user.email)
-            .bind(now_ms())
-            .fetch_optional(&mut *t)
-            .await
-            .map_err(DbError::from)?;
-        let Some((account_id, role)) = taken else { return Err(AcceptError::NotValid) };
-        sqlx::query(account::LOCK).bind(&account_id).execute(&mut *t).await.map_err(DbError::from)?;
-        for (count, of, max) in
-            [(MEMBERS, &account_id, MEMBERS_MAX), (PLACES_OF_USER, &user.id, membership::PER_PERSON_MAX)]
-        {
-            let held: i64 =
-                sqlx::query_scalar(count).bind(of).fetch_one(&mut *t).await.map_err(DbError::from)?;
-            if held >= max {
-                return Err(AcceptError::Full);
-            }
-        }
-        sqlx::query(JOIN)
-            .bind(&user.id)
-            .bind(&account_id)
-            .bind(&role)
-            .bind(now_ms())
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?;
-        let details = json!({ "role": role });
-        let action = Action::InvitationAccept;
-        let entry = Entry { account_id: &account_id, action, app_id: None, target: &user.email, details };
-        audit::insert!(&mut *t, by, &entry, None).map_err(DbError::from)?;
-        account_id
-    });
-    Ok(account_id)
 }

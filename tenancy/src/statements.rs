@@ -28,6 +28,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::fresh::ALL,
         crate::instance::ALL,
         crate::invitation::ALL,
+        crate::invitation::accept::ALL,
         crate::login_token::ALL,
         crate::member::ALL,
         crate::membership::ALL,

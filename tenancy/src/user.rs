@@ -185,6 +185,14 @@ pub async fn find_by_email(db: &Db, email: &str) -> Result<Option<(User, Account
     row.map(from_row).transpose()
 }
 
+/// Whether somebody has this address. For who may know it: the holder of an invitation to it.
+pub async fn exists(db: &Db, email: &str) -> Result<bool, DbError> {
+    let Some(email) = normal_email(email) else { return Ok(false) };
+    let row: Option<(String, String, i64, String)> =
+        read!(db, |p| sqlx::query_as(HASH_BY_EMAIL).bind(email).fetch_optional(p).await)?;
+    Ok(row.is_some())
+}
+
 /// The user of an id.
 pub async fn find(db: &Db, id: &UserId) -> Result<Option<User>, DbError> {
     let row: Option<(String, String, i64)> =

@@ -10,7 +10,7 @@ use tenancy::app::App;
 
 use crate::Dashboard;
 use crate::error::PageError;
-use crate::page::{Frame, Usage, html};
+use crate::page::{Frame, OrgSection, Usage, html};
 use crate::scope::{Allowed, SeeStats};
 use crate::session::CurrentUser;
 
@@ -30,6 +30,7 @@ struct Row {
 #[template(path = "home.html")]
 struct HomePage {
     frame: Frame,
+    section: OrgSection,
     plan: &'static str,
     rows: Vec<Row>,
     deleted: bool,
@@ -49,7 +50,8 @@ async fn home(
     let apps = tenancy::membership::apps(dashboard.db(), &allowed.membership).await?;
     let rows = apps.into_iter().map(|app| Row { usage: Usage(dashboard.usage(&app)), app }).collect();
     let plan = allowed.account().plan.title();
-    html(&HomePage { frame: Frame::new(&current), plan, rows, deleted: done.deleted.is_some() })
+    let section = OrgSection::Apps;
+    html(&HomePage { frame: Frame::new(&current), section, plan, rows, deleted: done.deleted.is_some() })
 }
 
 /// One app's numbers; `max` is null without a limit.

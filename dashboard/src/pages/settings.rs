@@ -13,6 +13,7 @@ use tenancy::app::{App, AppChange, UpdateAppError};
 use tenancy::audit::{self, Action};
 
 use super::new_app::NAME_SENTENCE;
+use super::transfer;
 use crate::Dashboard;
 use crate::acts;
 use crate::client::Endpoint;
@@ -48,6 +49,9 @@ struct SettingsPage {
     origins: String,
     origins_error: Option<String>,
     delete_error: Option<&'static str>,
+    /// Other organisations of the person that can take the app: id and name.
+    targets: Vec<(String, String)>,
+    transfer_error: Option<&'static str>,
 }
 
 impl SettingsPage {
@@ -69,6 +73,10 @@ impl SettingsPage {
             origins: app.allowed_origins.join("\n"),
             origins_error: None,
             delete_error: None,
+            targets: transfer::targets(current)
+                .map(|one| (one.account.id.clone(), one.account.name.clone()))
+                .collect(),
+            transfer_error: None,
         }
     }
 }
@@ -92,7 +100,13 @@ async fn show(
         "origins" if app.allowed_origins.is_empty() => Some("Saved. Every origin may connect."),
         "origins" => Some("Saved. New connections from other origins are refused."),
         "enabled" if app.enabled => Some("The app is enabled again."),
+        "moved" => Some("Moved. Clients were told to connect again and are back within a second."),
         "enabled" => Some("The app is disabled. Its connections were closed."),
+        _ => None,
+    });
+    page.transfer_error = query.done.as_deref().and_then(|done| match done {
+        "not-the-name" => Some("That is not the app's name, so it was not moved."),
+        "target-full" => Some("That organisation has 100 apps, the most there can be."),
         _ => None,
     });
     html(&page)

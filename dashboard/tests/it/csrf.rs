@@ -5,6 +5,7 @@ use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
 
 use crate::account_page::ACCOUNT_POSTS;
+use crate::people::ORGANISATION_POSTS;
 use crate::support::{Browser, PASSWORD, Site, form};
 use crate::tenants::{Hook, POSTS};
 
@@ -12,6 +13,7 @@ use crate::tenants::{Hook, POSTS};
 fn posts(id: u64) -> Vec<String> {
     let hook = Hook { endpoint: "whe_x".to_owned(), delivery: "whd_x".to_owned() };
     let mut paths = vec!["/logout".to_owned(), "/dash/apps/new".to_owned(), "/dash/rt/auth".to_owned()];
+    paths.extend(ORGANISATION_POSTS.map(str::to_owned));
     paths.extend(ACCOUNT_POSTS.map(str::to_owned));
     paths.extend(POSTS.iter().map(|(tail, _)| hook.path(&id.to_string(), tail)));
     paths

@@ -9,6 +9,7 @@ mod csrf;
 mod errors;
 mod headers;
 mod keys;
+mod people;
 mod roles;
 mod support;
 mod tenants;

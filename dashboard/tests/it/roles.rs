@@ -40,6 +40,20 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/dash/organisations/{account}/open", "*"),
     // Asks for the role by the channel.
     ("POST", "/dash/rt/auth", "*"),
+    ("GET", "/invite/{token}", "-"),
+    ("POST", "/invite/{token}/sign-up", "-"),
+    ("POST", "/invite/{token}/join", "-"),
+    ("GET", "/dash/organisation", "OADVB"),
+    ("POST", "/dash/organisation/name", "O"),
+    ("POST", "/dash/organisation/delete", "O"),
+    ("GET", "/dash/people", "OA"),
+    ("POST", "/dash/people/invite", "OA"),
+    ("POST", "/dash/people/invitations/{invitation}/renew", "OA"),
+    ("POST", "/dash/people/invitations/{invitation}/revoke", "OA"),
+    ("POST", "/dash/people/{member}/place", "OA"),
+    ("POST", "/dash/people/{member}/remove", "OA"),
+    ("GET", "/dash/audit", "OA"),
+    ("GET", "/dash/audit/export", "OA"),
     ("GET", "/dash", "OADVB"),
     ("GET", "/dash/usage", "OADVB"),
     // Only on a server that bills.
@@ -78,7 +92,10 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/dash/apps/{id}/webhooks/{ep}/{delivery}", "OAD"),
     ("POST", "/dash/apps/{id}/webhooks/{ep}/{delivery}/resend", "OAD"),
     ("POST", "/dash/apps/{id}/webhooks/{ep}/delete", "OA"),
+    ("POST", "/dash/apps/{id}/transfer", "OA"),
     ("POST", "/dash/apps/{id}/delete", "OA"),
+    // Last, for afterwards they are out.
+    ("POST", "/dash/organisation/leave", "OADVB"),
 ];
 
 const REFUSED: &str = "Your role doesn&#39;t allow this";
@@ -163,7 +180,8 @@ async fn every_address_asks_for_the_role() {
             let answer = ask(&mut ben, method, &address, &token).await;
             let may = *who == "*" || who.contains(&role.title()[..1]);
             assert_eq!(is_refused(&answer), !may, "{role:?} {method} {path}: {}", answer.status);
-            if may {
+            // Those with a person or an invitation in them are asked for one that is not there.
+            if may && !path.contains("{member}") && !path.contains("{invitation}") {
                 assert_ne!(answer.status, StatusCode::NOT_FOUND, "{role:?} {method} {path}");
             }
             // A new organisation was opened, or they were signed out: back to the one of the table.

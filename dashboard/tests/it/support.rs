@@ -108,6 +108,13 @@ impl Site {
     /// A browser of somebody who signed up and then joined the organisation of `owner`, in which they work now.
     pub(crate) async fn member(&self, email: &str, role: Role, owner: &str) -> Browser {
         let mut browser = self.person(email).await;
+        self.join(email, role, owner).await;
+        self.work_in(&mut browser, owner).await;
+        browser
+    }
+
+    /// Makes somebody who signed up a member of the organisation of `owner`.
+    pub(crate) async fn join(&self, email: &str, role: Role, owner: &str) {
         let account = self.account(owner).await;
         let (user, _) = tenancy::user::find_by_email(&self.db, email).await.unwrap().unwrap();
         let by = By {
@@ -118,8 +125,6 @@ impl Site {
         };
         let asked = invitation::issue(&self.db, &by, Role::Owner, &account, email, role).await.unwrap();
         invitation::accept(&self.db, &by, &user, &asked.1).await.unwrap();
-        self.work_in(&mut browser, owner).await;
-        browser
     }
 
     /// Switches a browser to the organisation of `owner`.

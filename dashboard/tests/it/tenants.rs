@@ -31,6 +31,7 @@ pub(crate) const POSTS: &[(&str, bool)] = &[
     ("/keys/new", false),
     ("/keys/revoke", false),
     ("/keys/reveal", false),
+    ("/transfer", false),
     ("/delete", false),
     ("/events/sign", true),
     ("/webhooks/new", false),
@@ -102,6 +103,7 @@ async fn all_answers(
                     ("url", "https://evil.example"),
                     ("kind", "cache_miss"),
                     ("hours", "24"),
+                    ("to", "x"),
                 ],
             )
         };

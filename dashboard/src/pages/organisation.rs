@@ -1,0 +1,140 @@
+//! `/dash/organisation`: the name of the organisation, leaving it, and its end.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use serde::Deserialize;
+use tenancy::member;
+use tenancy::organisation::{self, OrganisationError};
+
+use super::new_app::NAME_SENTENCE;
+use super::people::member_sentence;
+use crate::Dashboard;
+use crate::error::PageError;
+use crate::page::{Frame, OrgSection, html, html_with};
+use crate::scope::{Allowed, ManageOrganisation, SeeStats};
+use crate::session::CurrentUser;
+
+pub(crate) fn routes() -> Router<Dashboard> {
+    Router::new()
+        .route("/dash/organisation", get(show))
+        .route("/dash/organisation/name", post(rename))
+        .route("/dash/organisation/leave", post(leave))
+        .route("/dash/organisation/delete", post(delete))
+}
+
+#[derive(Template)]
+#[template(path = "organisation.html")]
+struct OrganisationPage {
+    frame: Frame,
+    section: OrgSection,
+    role: &'static str,
+    name: String,
+    apps: usize,
+    done: Option<&'static str>,
+    name_error: Option<&'static str>,
+    leave_error: Option<&'static str>,
+    delete_error: Option<&'static str>,
+}
+
+async fn page<P>(
+    current: &CurrentUser,
+    allowed: &Allowed<P>,
+    dashboard: &Dashboard,
+) -> Result<OrganisationPage, PageError> {
+    Ok(OrganisationPage {
+        frame: Frame::new(current),
+        section: OrgSection::Organisation,
+        role: allowed.membership.role.title(),
+        name: allowed.account().name.clone(),
+        apps: tenancy::membership::apps(dashboard.db(), &allowed.membership).await?.len(),
+        done: None,
+        name_error: None,
+        leave_error: None,
+        delete_error: None,
+    })
+}
+
+#[derive(Deserialize)]
+struct Done {
+    done: Option<String>,
+}
+
+async fn show(
+    current: CurrentUser,
+    allowed: Allowed<SeeStats>,
+    State(dashboard): State<Dashboard>,
+    Query(query): Query<Done>,
+) -> Result<Response, PageError> {
+    let mut page = page(&current, &allowed, &dashboard).await?;
+    page.done = query.done.is_some().then_some("Renamed.");
+    html(&page)
+}
+
+#[derive(Deserialize)]
+struct NameForm {
+    name: String,
+}
+
+async fn rename(
+    current: CurrentUser,
+    allowed: Allowed<ManageOrganisation>,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<NameForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    match organisation::rename(dashboard.db(), &current.by(), &allowed.account().id, &form.name).await {
+        Ok(()) => Ok(Redirect::to("/dash/organisation?done=name").into_response()),
+        Err(OrganisationError::Db(error)) => Err(error.into()),
+        Err(OrganisationError::NotFound) => Err(PageError::OrganisationNotFound),
+        Err(OrganisationError::NameInvalid | OrganisationError::TooMany) => {
+            let mut page = page(&current, &allowed, &dashboard).await?;
+            page.name = form.name;
+            page.name_error = Some(NAME_SENTENCE);
+            html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
+        }
+    }
+}
+
+async fn leave(
+    current: CurrentUser,
+    allowed: Allowed<SeeStats>,
+    State(dashboard): State<Dashboard>,
+) -> Result<Response, PageError> {
+    let (user_id, role) = (&current.user().id, allowed.membership.role);
+    match member::remove(dashboard.db(), &current.by(), role, &allowed.account().id, user_id).await {
+        Ok(()) => Ok(Redirect::to("/dash").into_response()),
+        Err(error) => {
+            let mut page = page(&current, &allowed, &dashboard).await?;
+            page.leave_error = Some(member_sentence(error)?);
+            html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct DeleteForm {
+    confirm: String,
+}
+
+async fn delete(
+    current: CurrentUser,
+    allowed: Allowed<ManageOrganisation>,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<DeleteForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    if form.confirm.trim() != allowed.account().name {
+        let mut page = page(&current, &allowed, &dashboard).await?;
+        page.delete_error = Some("That is not the organisation's name, so nothing was deleted.");
+        return html_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    }
+    if !organisation::delete(dashboard.db(), &current.by(), &allowed.account().id).await? {
+        return Err(PageError::OrganisationNotFound);
+    }
+    Ok(Redirect::to("/dash").into_response())
+}
