@@ -1,10 +1,11 @@
 /**
- * Keeps the use of keys up to date: the page is fetched in the background, and what is marked `data-live` is taken over from
- * it. When pairs came or went, the page is loaded anew, but not under a reader's hands.
+ * Keeps the use of keys up to date: texts of the places marked `data-live`, and which steps of a change are done. When pairs came
+ * or went, the page is loaded anew, but not under a reader's hands.
  */
 const EVERY_MS = 1000;
 
-const keysOf = (root) => [...root.querySelectorAll('[data-key]')].map((row) => row.dataset.key).join();
+const shown = [...document.querySelectorAll('[data-key]')].map((row) => row.dataset.key).join();
+const address = document.querySelector('[data-keys]').dataset.keys;
 
 /** Somebody writes, chooses, marks something or is about to revoke a pair. */
 function inUse() {
@@ -13,22 +14,24 @@ function inUse() {
     || !document.getSelection().isCollapsed;
 }
 
-function takeOver(fresh) {
-  for (const now of document.querySelectorAll('[data-live]')) {
-    const next = fresh.querySelector(`[data-live="${CSS.escape(now.dataset.live)}"]`);
-    if (!next || next.isEqualNode(now)) continue;
-    now.replaceChildren(...[...next.childNodes].map((node) => document.importNode(node, true)));
-    if (next.dataset.done !== undefined) now.dataset.done = next.dataset.done;
+function takeOver({ texts, done }) {
+  for (const place of document.querySelectorAll('[data-live]')) {
+    const text = texts[place.dataset.live];
+    if (text !== undefined && place.textContent !== text) place.textContent = text;
+  }
+  for (const step of document.querySelectorAll('[data-step]')) {
+    const now = String(done[step.dataset.step - 1] ?? false);
+    if (step.dataset.done !== now) step.dataset.done = now;
   }
 }
 
 async function look() {
   if (!document.hidden) {
     try {
-      const response = await fetch(location.href, { headers: { Accept: 'text/html' } });
+      const response = await fetch(address, { headers: { Accept: 'application/json' } });
       if (response.ok && !response.redirected) {
-        const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
-        if (keysOf(fresh) === keysOf(document)) takeOver(fresh);
+        const fresh = await response.json();
+        if (fresh.keys.join() === shown) takeOver(fresh);
         else if (!inUse()) {
           location.assign(location.pathname);
           return;

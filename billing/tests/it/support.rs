@@ -32,6 +32,7 @@ impl Shop {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::connect(&format!("sqlite:{}", dir.path().join("shop.db").display())).await.unwrap();
         db.migrate().await.unwrap();
+        let db = db.with_vault(tenancy::Vault::fresh());
         let (_, account) = user::sign_up(&db, EMAIL, "correct horse 7", Plan::Sandbox).await.unwrap();
         let new = NewApp { name: "shop", cluster: "local", ..NewApp::default() };
         app::create(&db, &account.id, new).await.unwrap();

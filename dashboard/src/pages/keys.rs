@@ -2,14 +2,14 @@
 //!
 //! Several pairs are valid at once: a new one is made, put everywhere, and the old one revoked once nothing uses it. The page
 //! shows who uses which, and keeps that up to date (`assets/keys.js`). Whether it holds secrets is decided in
-//! [`crate::reveal`].
+//! `crate::reveal`.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ use crate::snippets::{self, Snippet};
 pub(crate) fn routes() -> Router<Dashboard> {
     Router::new()
         .route("/dash/apps/{id}/keys", get(show))
+        .route("/dash/apps/{id}/keys/use", get(live))
         .route("/dash/apps/{id}/keys/new", post(create))
         .route("/dash/apps/{id}/keys/revoke", post(revoke))
 }
@@ -124,6 +125,29 @@ async fn show(
         _ => None,
     };
     html(&page)
+}
+
+/// What the page keeps up to date, as texts for its places (`data-live`), and which pairs there are. No secrets.
+async fn live(
+    CurrentApp(app, _): CurrentApp<UseSecrets>,
+    State(dashboard): State<Dashboard>,
+) -> Result<Json<Value>, PageError> {
+    let records = tenancy::app::key_records(dashboard.db(), &app.account_id, app.id).await?;
+    let rows = key_rows::rows(records, &dashboard.key_use(&app));
+    let steps = key_rows::steps(&rows);
+    let mut texts = serde_json::Map::new();
+    for row in &rows {
+        texts.insert(format!("{}-sure", row.key), row.connections_in_words().into());
+        texts.insert(format!("{}-connections", row.key), row.connections.to_string().into());
+        texts.insert(format!("{}-ws", row.key), row.last_ws.as_str().into());
+        texts.insert(format!("{}-rest", row.key), row.last_rest.as_str().into());
+    }
+    texts.extend(
+        steps.iter().enumerate().map(|(i, step)| (format!("step-{}", i + 1), step.text.as_str().into())),
+    );
+    let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    let done: Vec<bool> = steps.iter().map(|step| step.done).collect();
+    Ok(Json(json!({ "keys": keys, "texts": texts, "done": done })))
 }
 
 #[derive(Deserialize)]

@@ -72,6 +72,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/dash/apps/{id}/events/sign", "OAD"),
     ("GET", "/dash/apps/{id}/start", "OAD"),
     ("GET", "/dash/apps/{id}/keys", "OAD"),
+    ("GET", "/dash/apps/{id}/keys/use", "OAD"),
     ("POST", "/dash/apps/{id}/keys/new", "OAD"),
     ("POST", "/dash/apps/{id}/keys/revoke", "OA"),
     ("POST", "/dash/apps/{id}/keys/reveal", "OAD"),

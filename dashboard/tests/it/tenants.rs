@@ -14,6 +14,7 @@ pub(crate) const GETS: &[&str] = &[
     "",
     "/start",
     "/keys",
+    "/keys/use",
     "/console",
     "/settings",
     "/webhooks",
