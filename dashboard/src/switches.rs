@@ -68,6 +68,18 @@ pub(crate) static CONNECTIONS: &[Switch] = &[
         is_on: |app| app.features.force_tls,
         change: |on| features(FeatureChange { force_tls: Some(on), ..FeatureChange::default() }),
     },
+    Switch {
+        slug: "retry-over-limit",
+        title: "Over the connection limit",
+        text: "Decides what a client is told when all connections are in use. Off, it sees code 4004, as with Pusher, and \
+               stays away until its page is loaded anew, even when a place is free again. On, it sees code 4100 and \
+               tries again every second or so, until it finds a place. Recommended, unless your clients need 4004.",
+        label: "Clients over the limit come back by themselves",
+        now_on: "On. Clients over the limit see code 4100 and try again.",
+        now_off: "Off. Clients over the limit see code 4004 and stay away.",
+        is_on: |app| app.features.retry_over_limit,
+        change: |on| features(FeatureChange { retry_over_limit: Some(on), ..FeatureChange::default() }),
+    },
 ];
 
 /// What is sent, and by whom.

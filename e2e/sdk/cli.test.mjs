@@ -88,8 +88,9 @@ story('apps set switches features of an app, says how all stand, and leaves the 
     authorized_connections: false,
     force_tls: false,
     webhook_batching: true,
+    retry_over_limit: false,
   });
-  const all = { clientEvents: false, subscriptionCounts: true, watchlist: true, authorizedConnections: true, forceTls: true, webhookBatching: false };
+  const all = { clientEvents: false, subscriptionCounts: true, watchlist: true, authorizedConnections: true, forceTls: true, webhookBatching: false, retryOverLimit: true };
   const opposite = Object.fromEntries(Object.entries(before).map(([name, on]) => [name, typeof on === 'boolean' ? !on : on]));
   assert.deepEqual(await server.set(app, all), opposite);
   assert.deepEqual(await server.set(app, { forceTls: false }), { ...opposite, force_tls: false });
@@ -102,7 +103,7 @@ story('apps create takes the switches too, and leaves the others at their defaul
   const app = await server.app({ name: 'born with', switches: { watchlist: true, webhookBatching: false } });
   const { id, watchlist, webhook_batching, ...others } = await server.set(app, {});
   assert.deepEqual([id, watchlist, webhook_batching], [app.id, true, false]);
-  assert.deepEqual(others, { client_events: false, subscription_counts: false, authorized_connections: false, force_tls: false });
+  assert.deepEqual(others, { client_events: false, subscription_counts: false, authorized_connections: false, force_tls: false, retry_over_limit: false });
 });
 
 story('a running server follows `apps set` within a second, on the connections that it has', async (t) => {

@@ -104,13 +104,38 @@ fn check(
         let message = "Too many connections wait to be authorized: come back in a moment";
         return Permit::unauthorized(app).ok_or_else(|| (CloseCode::OverCapacity, message.into(), None));
     }
-    Permit::take(app).map_err(|(used, limit)| {
-        (
+    Permit::take(app).map_err(|full| {
+        let (code, message) = over_limit(app, full);
+        let hint = match code {
+            CloseCode::OverConnectionQuota => Hint {
+                id: "over_limit_final",
+                title: "This client doesn't come back by itself.".into(),
+                text: "It stays away until its page is loaded anew, even when a place is free. Switch on \u{201c}Over the \
+                       connection limit\u{201d} in the app's settings, and such clients try again."
+                    .into(),
+            },
+            _ => Hint {
+                id: "over_limit_retry",
+                title: "This client tries again every second or so.".into(),
+                text: "It gets in as soon as a place is free: close connections, or raise the limit.".into(),
+            },
+        };
+        (code, message, Some(hint))
+    })
+}
+
+/// What a client is told that finds all connections in use, `(in use, limit)`: to stay away, or to come back, as the app has it.
+pub(crate) fn over_limit(app: &App, (used, limit): (u64, u64)) -> (CloseCode, String) {
+    match app.snapshot().features.retry_over_limit {
+        false => (
             CloseCode::OverConnectionQuota,
             format!("Account over quota: {used} of {limit} connections in use"),
-            None,
-        )
-    })
+        ),
+        true => (
+            CloseCode::OverCapacity,
+            format!("Account over quota: {used} of {limit} connections in use; come back in a moment"),
+        ),
+    }
 }
 
 /// A key that no app has; perhaps it is an app's id.

@@ -81,6 +81,8 @@ pub struct Features {
     pub force_tls: bool,
     /// Several events travel in one webhook; off: one event each.
     pub webhook_batching: bool,
+    /// A client over the connection limit is told to come back later (4100); off: to stay away (4004).
+    pub retry_over_limit: bool,
 }
 
 impl Default for Features {
@@ -91,6 +93,7 @@ impl Default for Features {
             authorized_connections: false,
             force_tls: false,
             webhook_batching: true,
+            retry_over_limit: false,
         }
     }
 }

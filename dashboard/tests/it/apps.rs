@@ -109,6 +109,7 @@ async fn each_switch_changes_its_own_setting_and_says_so() {
         [
             f.authorized_connections,
             f.force_tls,
+            f.retry_over_limit,
             app.client_events,
             f.subscription_counts,
             f.watchlist,
@@ -118,12 +119,13 @@ async fn each_switch_changes_its_own_setting_and_says_so() {
     let slugs = [
         "authorized-connections",
         "force-tls",
+        "retry-over-limit",
         "client-events",
         "subscription-counts",
         "watchlist",
         "webhook-batching",
     ];
-    let mut expected = [false, false, false, false, false, true];
+    let mut expected = [false, false, false, false, false, false, true];
     assert_eq!(states().await, expected);
     for (i, slug) in slugs.into_iter().enumerate() {
         for _ in 0..2 {

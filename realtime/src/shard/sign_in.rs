@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::client_message::SignIn;
-use protocol::close::{CloseCode, WATCHLIST_TOO_LONG};
+use protocol::close::WATCHLIST_TOO_LONG;
 use protocol::limits::WATCHLIST_IDS_MAX;
 use protocol::server_message;
 use protocol::signature::verify_user_auth;
@@ -12,6 +12,7 @@ use protocol::user::User;
 use super::Shard;
 use super::conn::SignedIn;
 use super::inbox::Place;
+use crate::admission::over_limit;
 use crate::app::App;
 use crate::console::{Kind, Row, Source};
 use crate::frame;
@@ -104,9 +105,9 @@ impl Shard {
                 session.authorize_by = None;
                 true
             }
-            Err((used, limit)) => {
-                let reason = format!("Account over quota: {used} of {limit} connections in use");
-                self.close(index, CloseCode::OverConnectionQuota.code(), &reason);
+            Err(full) => {
+                let (code, reason) = over_limit(&session.app, full);
+                self.close(index, code.code(), &reason);
                 false
             }
         }

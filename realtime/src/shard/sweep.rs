@@ -323,6 +323,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_authorized_when_all_places_are_taken_may_come_back_where_the_app_wants_it() {
+        let mut snapshot = wants_authorization(0);
+        snapshot.features.retry_over_limit = true;
+        let (mut shard, mut peer) = shard_with_a_socket_of(snapshot).await;
+        sign_in(&mut shard, "ana");
+        assert_eq!(close_code(&mut peer), 4_100);
+    }
+
+    #[tokio::test]
     async fn a_terminated_user_loses_its_connections_and_is_forgotten() {
         let (mut shard, mut peer) = shard_with_a_socket().await;
         let app = shard.node.apps().loaded(1001).unwrap();

@@ -40,6 +40,9 @@ pub(super) struct FeatureFlags {
     /// Several events travel in one webhook.
     #[arg(long, value_name = "on|off")]
     webhook_batching: Option<Position>,
+    /// Clients over the connection limit are told to come back later (4100) instead of to stay away (4004).
+    #[arg(long, value_name = "on|off")]
+    retry_over_limit: Option<Position>,
 }
 
 impl FeatureFlags {
@@ -51,6 +54,7 @@ impl FeatureFlags {
             authorized_connections: set(self.authorized_connections),
             force_tls: set(self.force_tls),
             webhook_batching: set(self.webhook_batching),
+            retry_over_limit: set(self.retry_over_limit),
         }
     }
 }
@@ -93,7 +97,7 @@ impl Switches {
 }
 
 /// Name, as its flag has it, and whether it is on.
-fn positions(app: &App) -> [(&'static str, bool); 6] {
+fn positions(app: &App) -> [(&'static str, bool); 7] {
     let features = app.features;
     [
         ("client-events", app.client_events),
@@ -102,6 +106,7 @@ fn positions(app: &App) -> [(&'static str, bool); 6] {
         ("authorized-connections", features.authorized_connections),
         ("force-tls", features.force_tls),
         ("webhook-batching", features.webhook_batching),
+        ("retry-over-limit", features.retry_over_limit),
     ]
 }
 

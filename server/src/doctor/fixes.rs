@@ -109,7 +109,9 @@ pub(super) fn close(code: u16) -> Vec<String> {
         4009 => {
             text(&["the app lists origins, and the doctor comes with none: the rest can't be told from here"])
         }
-        4100 | 4200..=4299 => text(&["the server is full or going away: try again in a moment"]),
+        4100 | 4200..=4299 => {
+            text(&["the server, or the app, is full, or the server is going away: try again in a moment"])
+        }
         _ => text(&["see docs/PROTOCOL.md for this code"]),
     }
 }

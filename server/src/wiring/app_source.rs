@@ -55,8 +55,16 @@ fn features(stored: tenancy::app::Features) -> Features {
         authorized_connections,
         force_tls,
         webhook_batching,
+        retry_over_limit,
     } = stored;
-    Features { subscription_counts, watchlist, authorized_connections, force_tls, webhook_batching }
+    Features {
+        subscription_counts,
+        watchlist,
+        authorized_connections,
+        force_tls,
+        webhook_batching,
+        retry_over_limit,
+    }
 }
 
 fn endpoint(stored: WebhookEndpoint) -> Endpoint {

@@ -18,6 +18,8 @@ pub struct Features {
     pub force_tls: bool,
     /// Several events travel in one webhook; off: one event each.
     pub webhook_batching: bool,
+    /// A client over the connection limit is told to come back later (4100); off: to stay away (4004), as Pusher does.
+    pub retry_over_limit: bool,
 }
 
 impl Default for Features {
@@ -28,6 +30,7 @@ impl Default for Features {
             authorized_connections: false,
             force_tls: false,
             webhook_batching: true,
+            retry_over_limit: false,
         }
     }
 }
@@ -41,6 +44,7 @@ pub struct FeatureChange {
     pub authorized_connections: Option<bool>,
     pub force_tls: Option<bool>,
     pub webhook_batching: Option<bool>,
+    pub retry_over_limit: Option<bool>,
 }
 
 impl Features {
@@ -59,6 +63,7 @@ impl Features {
             authorized_connections: change.authorized_connections.unwrap_or(self.authorized_connections),
             force_tls: change.force_tls.unwrap_or(self.force_tls),
             webhook_batching: change.webhook_batching.unwrap_or(self.webhook_batching),
+            retry_over_limit: change.retry_over_limit.unwrap_or(self.retry_over_limit),
         }
     }
 }
