@@ -38,7 +38,8 @@ async function addresses(root, waiting) {
     const page = await person.page(target);
     assert.equal(page.status, 200, `${target}, linked from a page, answers ${page.status}`);
     found.add(target);
-    for (const [, , link] of page.text.matchAll(/<a\b[^>]*\shref=("|')(.*?)\1/g)) {
+    for (const [tag, , link] of page.text.matchAll(/<a\b[^>]*\shref=("|')(.*?)\1[^>]*>/g)) {
+      if (/\sdownload\b/.test(tag)) continue; // a file, which a browser shows on no page
       const url = new URL(link, new URL(target, server.url));
       if (url.origin === server.url && url.pathname.startsWith(root)) waiting.push(url.pathname);
     }

@@ -142,7 +142,7 @@ async fn show(
     })
 }
 
-/// `?format=csv` or `json`: the rows that the filters leave, all of them.
+/// `?format=csv` or `json` (also without it): the rows that the filters leave, all of them.
 async fn export(
     allowed: Allowed<ManagePeople>,
     State(dashboard): State<Dashboard>,
@@ -150,7 +150,7 @@ async fn export(
 ) -> Result<Response, PageError> {
     let csv = match wanted.format.as_deref() {
         Some("csv") => true,
-        Some("json") => false,
+        Some("json") | None => false,
         _ => return Err(PageError::BadForm),
     };
     wanted.before = None;
