@@ -21,6 +21,7 @@ pub mod pages;
 mod plan_columns;
 mod reveal;
 pub mod scope;
+pub mod server_admin;
 pub mod session;
 pub mod snippets;
 mod state;

@@ -40,6 +40,8 @@ struct Inner {
     csrf: String,
     session_id: String,
     client: Client,
+    server_admin: bool,
+    email_confirmed: bool,
     billing: Option<BillingFrame>,
 }
 
@@ -92,6 +94,16 @@ impl CurrentUser {
         &self.0.session_id
     }
 
+    /// Do they look after this server? Pages for that take [`crate::server_admin::ServerAdmin`].
+    pub fn is_server_admin(&self) -> bool {
+        self.0.server_admin
+    }
+
+    /// Did a mail to their address arrive?
+    pub fn email_confirmed(&self) -> bool {
+        self.0.email_confirmed
+    }
+
     /// What pages say about the billing; `None`: there is none here.
     pub fn billing(&self) -> Option<&BillingFrame> {
         self.0.billing.as_ref()
@@ -115,12 +127,22 @@ impl CurrentUser {
         let here = chosen.or((!memberships.is_empty()).then_some(0));
         let ClientAddr(ip) = ClientAddr::of(&parts.extensions);
         let client = client_of(ip, &parts.headers);
-        let Session { user, id_hash: session_id, .. } = session;
+        let Session { user, id_hash: session_id, server_admin, email_confirmed, .. } = session;
         let billing = match here {
             Some(at) => billing_notice::of(dashboard, &memberships[at].account.id).await?,
             None => None,
         };
-        let inner = Inner { user, memberships, here, csrf, session_id, client, billing };
+        let inner = Inner {
+            user,
+            memberships,
+            here,
+            csrf,
+            session_id,
+            client,
+            server_admin,
+            email_confirmed,
+            billing,
+        };
         let current = CurrentUser(Arc::new(inner));
         parts.extensions.insert(current.clone());
         Ok(Some(current))

@@ -174,6 +174,12 @@ enum Admin {
         #[arg(long)]
         password: String,
     },
+    /// Let somebody look after this server: the pages below /dash/server. The first owner may anyway.
+    Promote {
+        /// Their e-mail.
+        #[arg(long)]
+        email: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -241,6 +247,15 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 let db = serve::open_db(&config).await?;
                 operator::make_owner(&db, email, password).await?;
                 println!("{email} can sign in now");
+                Ok(())
+            }
+            Some(Command::Admin(Admin::Promote { email })) => {
+                let db = serve::open_db(&config).await?;
+                anyhow::ensure!(
+                    tenancy::server_admin::grant(&db, email).await?,
+                    "nobody has the e-mail {email}"
+                );
+                println!("{email} looks after this server now");
                 Ok(())
             }
             Some(Command::Secrets(command)) => {

@@ -34,6 +34,7 @@ pub mod plan;
 pub mod role;
 pub mod sealing;
 pub mod secret;
+pub mod server_admin;
 pub mod session;
 pub mod statements;
 pub mod subscription;

@@ -26,6 +26,7 @@ const ALL: &[Embedded] = embedded![
     5 "webhooks" "0005_webhooks.sql",
     6 "session_clients" "0006_session_clients.sql",
     7 "organisations" "0007_organisations.sql",
+    8 "mail" "0008_mail.sql",
     9 "app_keys" "0009_app_keys.sql",
     10 "billing" "0010_billing.sql",
     12 "access_versions" "0012_access_versions.sql",

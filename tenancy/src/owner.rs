@@ -4,8 +4,8 @@
 use crate::account::Account;
 use crate::db::{Db, DbError, read, tx};
 use crate::plan::Plan;
-use crate::statements;
 use crate::user::{self, SignUpError, User};
+use crate::{server_admin, statements};
 
 statements::sqls! {
     PLACEHOLDER = "select u.id, u.email, u.created_ms, a.id, a.name, a.plan, a.created_ms
@@ -34,7 +34,10 @@ pub async fn first_or_placeholder(db: &Db) -> Result<(User, Account), DbError> {
         return Ok(owner);
     }
     match user::insert(db, EMAIL.to_owned(), "", OWNER_PLAN).await {
-        Ok(owner) => Ok(owner),
+        Ok(owner) => {
+            server_admin::owner_made(db, &owner.0.id).await?;
+            Ok(owner)
+        }
         // Another process was quicker.
         Err(SignUpError::EmailTaken) => {
             user::first_owner(db).await?.ok_or_else(|| DbError::row("the first owner"))
@@ -47,7 +50,9 @@ pub async fn first_or_placeholder(db: &Db) -> Result<(User, Account), DbError> {
 /// Makes an owner on the plan without limits. The first one takes over what the placeholder holds.
 pub async fn make(db: &Db, email: &str, password: &str) -> Result<(User, Account), SignUpError> {
     let Some((holder, account)) = find_placeholder(db).await? else {
-        return user::sign_up(db, email, password, OWNER_PLAN).await;
+        let owner = user::sign_up(db, email, password, OWNER_PLAN).await?;
+        server_admin::owner_made(db, &owner.0.id).await?;
+        return Ok(owner);
     };
     let (email, hash) = user::judge_and_hash(email, password).await?;
     let name = user::workspace_name(&email);
@@ -65,6 +70,7 @@ pub async fn make(db: &Db, email: &str, password: &str) -> Result<(User, Account
         }
         sqlx::query(RENAME).bind(&name).bind(&account.id).execute(&mut *t).await.map_err(DbError::from)?;
     });
+    server_admin::owner_made(db, &holder.id).await?;
     let user = User { id: holder.id, email, created_ms: holder.created_ms };
     Ok((user, Account { name, ..account }))
 }

@@ -36,6 +36,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::owner::ALL,
         crate::password_change::ALL,
         crate::sealing::ALL,
+        crate::server_admin::ALL,
         crate::session::ALL,
         crate::subscription::ALL,
         crate::subscription::apply::ALL,

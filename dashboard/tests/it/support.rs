@@ -127,6 +127,12 @@ impl Site {
         invitation::accept(&self.db, &by, &user, &asked.1).await.unwrap();
     }
 
+    /// Somebody who signed up looks after the server from now on.
+    #[allow(dead_code, reason = "for pages of the server")]
+    pub(crate) async fn promote(&self, email: &str) {
+        assert!(tenancy::server_admin::grant(&self.db, email).await.unwrap());
+    }
+
     /// Switches a browser to the organisation of `owner`.
     pub(crate) async fn work_in(&self, browser: &mut Browser, owner: &str) {
         let account = self.account(owner).await;

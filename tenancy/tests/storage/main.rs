@@ -11,6 +11,7 @@ mod organisations;
 mod password_change;
 mod schema;
 mod sealing;
+mod server_admins;
 mod sessions;
 mod subscriptions;
 mod support;
