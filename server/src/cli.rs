@@ -1,5 +1,6 @@
 //! The command line. Without a command it is `fanfare dev`.
 
+mod backup;
 mod doctor;
 mod healthcheck;
 mod import;
@@ -88,6 +89,10 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Bring the database's schema up to date.
     Migrate,
+    /// Back a SQLite database up into one file; the server may run.
+    Backup(backup::Backup),
+    /// Put a backup where the server looks for its SQLite database; the server must not run.
+    Restore(backup::Restore),
     /// Settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -267,6 +272,8 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 println!("the schema is up to date");
                 Ok(())
             }
+            Some(Command::Backup(command)) => command.run(&config).await,
+            Some(Command::Restore(command)) => command.run(&config).await,
             // answered above, without a runtime
             Some(Command::Config(_) | Command::Healthcheck | Command::Doctor(_) | Command::Bench { .. }) => {
                 Ok(())

@@ -50,8 +50,16 @@ pub(crate) async fn with_master_key(db: Db, config: &Config) -> anyhow::Result<D
     Ok(db.with_vault(vault))
 }
 
+/// Where the master key of this server is, for people.
+pub(crate) fn place(config: &Config) -> String {
+    match config.secret_key {
+        Some(_) => "FANFARE_SECRET_KEY".to_owned(),
+        None => file(config).display().to_string(),
+    }
+}
+
 /// Beside a SQLite file, so that whoever opens one finds the other; otherwise in the data folder.
-fn file(config: &Config) -> PathBuf {
+pub(crate) fn file(config: &Config) -> PathBuf {
     let path =
         config.database_url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
     match path.filter(|path| *path != ":memory:").map(Path::new).and_then(Path::parent) {

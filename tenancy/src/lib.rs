@@ -15,6 +15,7 @@ mod access;
 pub mod account;
 pub mod app;
 pub mod audit;
+pub mod backup;
 pub mod changes;
 pub mod clock;
 pub mod db;

@@ -132,6 +132,17 @@ impl Vault {
         Vault::read_file(path)?.ok_or(VaultError::NoKey)
     }
 
+    /// Makes a file, mode 0600, of keys that are there already. Error: there is such a file.
+    pub(crate) fn write_file(path: &Path, keys: &Secret) -> Result<(), VaultError> {
+        parse(keys.expose())?;
+        let made = write_beside(path, keys.expose()).and_then(|new| {
+            let linked = std::fs::hard_link(&new, path);
+            std::fs::remove_file(&new)?;
+            linked
+        });
+        made.map_err(|error| VaultError::File(path.to_owned(), error))
+    }
+
     /// Puts a new key before those of this vault's file, and uses it from now on; gives its id. Of the keys before, the one
     /// that sealed until now stays, and those `in_use`. A running server seals with the new key from then on, too.
     /// Error: the vault has no file, for its keys are a setting.

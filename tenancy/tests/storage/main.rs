@@ -4,6 +4,7 @@
 mod accounts;
 mod apps;
 mod audit;
+mod backup;
 mod changes;
 mod isolation;
 mod keys;
