@@ -14,6 +14,7 @@ use protocol::socket_id::SocketId;
 use serde::Deserialize;
 use serde_json::json;
 use tenancy::role::Permission;
+use tenancy::session;
 
 use crate::Dashboard;
 use crate::error::PageError;
@@ -42,8 +43,13 @@ async fn authorize(
     // An app of somebody else is refused like one that doesn't exist.
     let Some((app_id, needed)) = app_of(&request.channel_name) else { return Ok(refused()) };
     let found = tenancy::membership::for_app(dashboard.db(), &current.user().id, app_id).await?;
-    let may = found.is_some_and(|(membership, _)| membership.role.allows(needed));
-    if SocketId::parse(&request.socket_id).is_none() || !may {
+    let allowed = found.filter(|(membership, _)| membership.role.allows(needed));
+    let Some((membership, _)) = allowed else { return Ok(refused()) };
+    if SocketId::parse(&request.socket_id).is_none() {
+        return Ok(refused());
+    }
+    // Before the signature leaves: the end of this session must find what it opened.
+    if !session::watches(dashboard.db(), current.session_id(), &membership.account.id).await? {
         return Ok(refused());
     }
     let system = dashboard.system();

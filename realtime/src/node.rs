@@ -211,6 +211,7 @@ impl Node {
             };
         });
         if !exists {
+            self.close_consoles(&app);
             self.close_app(id, None, CloseCode::UnknownApp, "The app was deleted");
         } else if !snapshot.enabled {
             self.close_app(id, None, CloseCode::AppDisabled, "The app is disabled");

@@ -8,6 +8,22 @@ statements::sqls! {
     APPS = "select id from apps where account_id = $1 order by id";
 }
 
+/// In the caller's transaction, after the version of this organisation rose: a change row for each of its apps. The change
+/// feed waits from here to the commit.
+macro_rules! tell_apps {
+    ($t:ident, $account_id:expr) => {{
+        let apps: Vec<i64> = sqlx::query_scalar($crate::access::APPS)
+            .bind($account_id)
+            .fetch_all(&mut *$t)
+            .await
+            .map_err($crate::db::DbError::from)?;
+        for app_id in apps {
+            $crate::changes::record!($t, app_id);
+        }
+    }};
+}
+pub(crate) use tell_apps;
+
 /// In the caller's transaction: make it the last statements, as the change feed waits from here to the commit. Call the notice
 /// after it.
 macro_rules! changed {
@@ -17,14 +33,7 @@ macro_rules! changed {
             .execute(&mut *$t)
             .await
             .map_err($crate::db::DbError::from)?;
-        let apps: Vec<i64> = sqlx::query_scalar($crate::access::APPS)
-            .bind($account_id)
-            .fetch_all(&mut *$t)
-            .await
-            .map_err($crate::db::DbError::from)?;
-        for app_id in apps {
-            $crate::changes::record!($t, app_id);
-        }
+        $crate::access::tell_apps!($t, $account_id);
     }};
 }
 pub(crate) use changed;

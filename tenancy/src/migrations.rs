@@ -30,6 +30,7 @@ const ALL: &[Embedded] = embedded![
     9 "app_keys" "0009_app_keys.sql",
     10 "billing" "0010_billing.sql",
     12 "access_versions" "0012_access_versions.sql",
+    13 "second_factor" "0013_second_factor.sql",
     14 "key_ends" "0014_key_ends.sql",
 ];
 

@@ -60,7 +60,7 @@ pub async fn change_password(
     };
     password::judge(new, &user.email)?;
     let new_hash = password::hash(new).await?;
-    let ended = tx!(db, |t| {
+    let (ended, watched) = tx!(db, |t| {
         let changed = sqlx::query(CHANGE)
             .bind(&new_hash)
             .bind(&user.id)
@@ -73,14 +73,9 @@ pub async fn change_password(
             return Err(ChangePasswordError::Wrong);
         }
         sqlx::query(FORGET_LINKS).bind(&user.id).execute(&mut *t).await.map_err(DbError::from)?;
-        sqlx::query(session::END_ALL_BUT)
-            .bind(&user.id)
-            .bind(token_hash(keep_token))
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?
-            .rows_affected()
+        session::end::all_but!(t, &user.id, token_hash(keep_token))
     });
+    session::end::tell(db, watched);
     Ok(ended)
 }
 

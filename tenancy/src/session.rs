@@ -2,6 +2,12 @@
 //! without use, or after thirty days. Cookies themselves are the dashboard's work. Where a sign-in came from is kept for its
 //! own person to look at, with the address cut to its network.
 
+pub(crate) mod end;
+pub(crate) mod watch;
+
+pub use end::{end, end_all_but, end_of_user, sweep};
+pub use watch::watches;
+
 use crate::account::AccountId;
 use crate::clock::{DAY_MS, HOUR_MS, SECOND_MS, now_ms};
 use crate::db::{Db, DbError, read, write};
@@ -19,13 +25,9 @@ statements::sqls! {
         where s.token_hash = $1 and s.last_seen_ms > $2 and s.created_ms > $3";
     WORK_IN = "update sessions set account_id = $3 where token_hash = $1 and user_id = $2";
     SEEN = "update sessions set last_seen_ms = $1 where token_hash = $2 and last_seen_ms < $1";
-    END = "delete from sessions where token_hash = $1";
-    END_OF_USER = "delete from sessions where user_id = $1 and token_hash = $2";
     OF_USER = "select token_hash, created_ms, last_seen_ms, address, user_agent from sessions
         where user_id = $1 and last_seen_ms > $2 and created_ms > $3
         order by last_seen_ms desc, created_ms desc, token_hash limit $4";
-    END_ALL_BUT = "delete from sessions where user_id = $1 and token_hash <> $2";
-    PURGE = "delete from sessions where last_seen_ms <= $1 or created_ms <= $2";
 }
 
 /// A session ends after this time without a request.
@@ -123,13 +125,7 @@ pub async fn start_at(
 ) -> Result<NewSession, DbError> {
     let token = random_hex::<TOKEN_BYTES>();
     // Sign-ins are rare enough to sweep the floor on the way; a sweep that fails must not refuse one.
-    let swept = write!(db, |p| sqlx::query(PURGE)
-        .bind(now_ms - IDLE_MS)
-        .bind(now_ms - ABSOLUTE_MS)
-        .execute(p)
-        .await
-        .map(drop));
-    if let Err(error) = swept {
+    if let Err(error) = end::sweep_at(db, now_ms).await {
         tracing::warn!(%error, "expired sessions could not be removed");
     }
     write!(db, |p| sqlx::query(INSERT)
@@ -195,14 +191,6 @@ pub async fn work_in(
     Ok(())
 }
 
-/// Ends a session. Whether it was there says nothing to the caller: signed out is signed out.
-pub async fn end(db: &Db, token: &str) -> Result<(), DbError> {
-    if is_token(token) {
-        write!(db, |p| sqlx::query(END).bind(token_hash(token)).execute(p).await.map(drop))?;
-    }
-    Ok(())
-}
-
 /// The live sessions of a user, used last first, at most [`LISTED_MAX`].
 pub async fn list(db: &Db, user_id: &UserId) -> Result<Vec<Listed>, DbError> {
     list_at(db, user_id, now_ms()).await
@@ -224,29 +212,6 @@ pub async fn list_at(db: &Db, user_id: &UserId, now_ms: i64) -> Result<Vec<Liste
         client: Client { address, user_agent },
     };
     Ok(rows.into_iter().map(listed).collect())
-}
-
-/// Ends the session of this user that `id_hash` names. False if they have none such, whoever else has.
-pub async fn end_of_user(db: &Db, user_id: &UserId, id_hash: &str) -> Result<bool, DbError> {
-    let ended = write!(db, |p| sqlx::query(END_OF_USER)
-        .bind(user_id)
-        .bind(id_hash)
-        .execute(p)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(ended > 0)
-}
-
-/// Ends all sessions of a user except the one of `token`; returns how many. With a token that is none (such as `""`)
-/// it ends them all.
-pub async fn end_all_but(db: &Db, user_id: &UserId, token: &str) -> Result<u64, DbError> {
-    let ended = write!(db, |p| sqlx::query(END_ALL_BUT)
-        .bind(user_id)
-        .bind(token_hash(token))
-        .execute(p)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(ended)
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::sealing::ALL,
         crate::server_admin::ALL,
         crate::session::ALL,
+        crate::session::end::ALL,
+        crate::session::watch::ALL,
         crate::subscription::ALL,
         crate::subscription::apply::ALL,
         crate::subscription::due::ALL,

@@ -20,6 +20,7 @@ use realtime::console::{Row, mask_ip, stat};
 use realtime::ws::PeerAddr;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tenancy::account::AccountId;
 use tenancy::db::Db;
 use tenancy::role::Permission;
 
@@ -70,15 +71,16 @@ const UNAVAILABLE: LiveError =
 struct Watched {
     app: Arc<App>,
     payloads: bool,
+    session_id: String,
+    account_id: AccountId,
 }
 
-impl Watched {
-    fn rows(&self, rows: &[Arc<Row>]) -> Value {
-        if self.payloads {
-            return json!(rows);
-        }
-        json!(rows.iter().map(|row| row.without_payload()).collect::<Vec<_>>())
+/// Rows as JSON, of which a person sees the payloads or doesn't.
+fn told(rows: &[Arc<Row>], payloads: bool) -> Value {
+    if payloads {
+        return json!(rows);
     }
+    json!(rows.iter().map(|row| row.without_payload()).collect::<Vec<_>>())
 }
 
 /// The app, if the person of the request's session may see it.
@@ -94,7 +96,8 @@ async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Watched, 
         tenancy::membership::for_app(&live.db, &session.user.id, id).await.map_err(|_| UNAVAILABLE)?;
     let (membership, _) = found.filter(|(one, _)| one.role.allows(Permission::SeeApps)).ok_or(NOT_FOUND)?;
     let app = live.node.apps().find_by_id(id).await.map_err(|_| UNAVAILABLE)?.ok_or(NOT_FOUND)?;
-    Ok(Watched { app, payloads: membership.role.allows(Permission::SeePayloads) })
+    let payloads = membership.role.allows(Permission::SeePayloads);
+    Ok(Watched { app, payloads, session_id: session.id_hash, account_id: membership.account.id })
 }
 
 #[derive(Deserialize)]
@@ -112,7 +115,7 @@ async fn events(
     let watched = own_app(&live, &headers, &id).await?;
     let app = &watched.app;
     let page = app.console.after(query.after.as_deref(), query.limit.unwrap_or(200).clamp(1, PAGE_ROWS_MAX));
-    let rows = watched.rows(&page.rows);
+    let rows = told(&page.rows, watched.payloads);
     Ok(Json(json!({ "rows": rows, "cursor": page.cursor, "lost": page.lost, "stat": stat(app) })))
 }
 
@@ -125,7 +128,14 @@ async fn events_stream(
     let watched = own_app(&live, &headers, &id).await?;
     let resumed = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let cursor = resumed.or(query.after).unwrap_or_else(|| watched.app.console.after(None, 1).cursor);
+    // First what it is let in under, then the word that it is: an end in between is seen by one of both.
     let access = watched.app.snapshot().access.clone();
+    if !tenancy::session::watches(&live.db, &watched.session_id, &watched.account_id)
+        .await
+        .map_err(|_| UNAVAILABLE)?
+    {
+        return Err(UNAUTHORIZED);
+    }
     let start = (watched, cursor, None::<Value>, 0u32, live.node.name().clone());
     let events = stream::unfold(start, move |(watched, mut cursor, mut last_stat, mut rounds, node)| {
         let access = access.clone();
@@ -148,7 +158,7 @@ async fn events_stream(
                 let page = app.console.after(Some(&cursor), 50);
                 if !page.rows.is_empty() {
                     cursor = page.cursor.clone();
-                    let data = json!({ "node": &*node, "rows": watched.rows(&page.rows), "dropped": {}, "totals": {}, "lost": page.lost });
+                    let data = json!({ "node": &*node, "rows": told(&page.rows, watched.payloads), "dropped": {}, "totals": {}, "lost": page.lost });
                     let event = Event::default().event("batch").id(page.cursor).data(data.to_string());
                     return Some((Ok(event), (watched, cursor, last_stat, rounds, node)));
                 }
@@ -172,4 +182,29 @@ async fn doctor(
         .map(|a| json!({ "ts": a.ts, "key": a.key, "ip": mask_ip(a.ip), "sdk": a.sdk }))
         .collect();
     Ok(Json(json!({ "unknown_keys": keys })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use realtime::console::Kind;
+
+    #[test]
+    fn rows_for_who_may_not_see_payloads_have_none_of_the_words_of_a_client() {
+        let mut row = Row::new(Kind::MemberAdded, 1);
+        row.channel = Some("presence-room".into());
+        row.user_id = Some("canary-user".into());
+        row.details = "canary-sentence".into();
+        row.set_data(r#"{"name":"canary-data"}"#);
+        let rows = [Arc::new(row)];
+        let full = told(&rows, true).to_string();
+        for one in ["canary-user", "canary-sentence", "canary-data", "presence-room"] {
+            assert!(full.contains(one), "{one}");
+        }
+        let cut = told(&rows, false).to_string();
+        assert!(
+            cut.contains("presence-room") && cut.contains("member_added") && !cut.contains("canary"),
+            "{cut}"
+        );
+    }
 }

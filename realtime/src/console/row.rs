@@ -220,7 +220,8 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Row {
-    pub(crate) fn new(kind: Kind, ts: i64) -> Row {
+    /// A row of this kind and time, of which nothing else is known yet. Its node and place are given when it is recorded.
+    pub fn new(kind: Kind, ts: i64) -> Row {
         Row {
             node: "".into(),
             seq: 0,

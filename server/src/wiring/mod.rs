@@ -5,6 +5,7 @@ mod app_source;
 mod change_notices;
 mod key_ends;
 mod live_numbers;
+mod session_ends;
 mod usage_sink;
 mod webhook_store;
 
@@ -12,5 +13,6 @@ pub use app_source::Source;
 pub use change_notices::follow;
 pub use key_ends::carry_out;
 pub use live_numbers::LiveNumbers;
+pub use session_ends::sweep_sessions;
 pub use usage_sink::Sink;
 pub use webhook_store::Webhooks;

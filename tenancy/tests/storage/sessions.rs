@@ -1,9 +1,10 @@
 //! Sessions and one-time sign-in tokens: hidden at rest, limited in time, ended for good.
 
-use crate::support::{dump, on_both, sign_up, text};
+use crate::support::{PASSWORD, dump, execute, make_app, on_both, sign_up, text, texts};
 use tenancy::clock::{DAY_MS, MINUTE_MS};
+use tenancy::password_change::change_password;
 use tenancy::session::Client;
-use tenancy::{login_token, now_ms, session};
+use tenancy::{changes, login_token, now_ms, session};
 
 #[tokio::test]
 async fn a_session_knows_its_user_and_account_and_its_token_is_not_stored() {
@@ -214,6 +215,60 @@ async fn of_twenty_who_redeem_one_link_at_once_one_gets_in() {
             redeemed.extend(task.await.unwrap());
         }
         assert_eq!(redeemed, [ana]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_told_to_the_nodes_whose_consoles_it_watched() {
+    on_both(|db| async move {
+        let (ana, shop) = sign_up(&db, "ana@example.com").await;
+        let (_, other) = sign_up(&db, "bea@example.com").await;
+        let (app, _) = make_app(&db, &shop).await;
+        make_app(&db, &other).await;
+        let versions = async || {
+            texts(&db, "select cast(access_version as text) from accounts order by created_ms, id").await
+        };
+        let open = async || {
+            let token = session::start(&db, &ana.id, &Client::default()).await.unwrap().token;
+            let id = session::find(&db, &token).await.unwrap().unwrap().id_hash;
+            for _ in 0..2 {
+                assert!(session::watches(&db, &id, &shop.id).await.unwrap());
+            }
+            (token, id)
+        };
+        let idle = session::start(&db, &ana.id, &Client::default()).await.unwrap().token;
+        session::end(&db, &idle).await.unwrap();
+        assert_eq!(versions().await, ["0", "0"], "one that watched nothing");
+
+        let ends: [&str; 4] = ["itself", "from another", "all others", "a new password"];
+        for (nth, how) in ends.iter().enumerate() {
+            let (token, id) = open().await;
+            let seq = changes::last(&db).await.unwrap();
+            match nth {
+                0 => session::end(&db, &token).await.unwrap(),
+                1 => assert!(session::end_of_user(&db, &ana.id, &id).await.unwrap()),
+                2 => assert_eq!(session::end_all_but(&db, &ana.id, "").await.unwrap(), 1),
+                _ => {
+                    let ended = change_password(&db, &ana, PASSWORD, "another long password", "").await;
+                    assert_eq!(ended.unwrap(), 1);
+                }
+            }
+            assert_eq!(versions().await, [(nth + 1).to_string(), "0".to_owned()], "{how}");
+            let told = changes::since(&db, seq, 10).await.unwrap();
+            assert_eq!(told.iter().map(|one| one.app_id).collect::<Vec<_>>(), [app.id], "{how}");
+            assert!(
+                !session::watches(&db, &id, &shop.id).await.unwrap(),
+                "{how}: it lets nobody in any more"
+            );
+        }
+
+        let (_, id) = open().await;
+        let long_ago = now_ms() - 2 * session::IDLE_MS;
+        execute(&db, format!("update sessions set last_seen_ms = {long_ago} where token_hash = '{id}'"))
+            .await;
+        assert_eq!(session::sweep(&db).await.unwrap(), 1);
+        assert_eq!(versions().await, ["5", "0"], "one whose time is over");
     })
     .await;
 }
