@@ -23,7 +23,8 @@ impl Billing {
         let all = self.0.stripe.subscriptions(&known.customer_id).await?;
         let one = all.iter().find(|one| one.id == id).ok_or(BillingError::NoSubscription)?;
         let item = one.items.data.iter().find(|item| self.0.config.plan_of(&item.price.id).is_some());
-        let item = item.or(one.items.data.first()).ok_or(BillingError::NoSubscription)?;
+        let other = || one.items.data.iter().find(|item| !self.0.config.is_overage(&item.price.id));
+        let item = item.or_else(other).ok_or(BillingError::NoSubscription)?;
         self.0
             .stripe
             .change_price(id, &item.id, price, plan.connections_max() > present.connections_max())
@@ -66,7 +67,7 @@ impl Billing {
     }
 
     /// How it stands right now; there must be a subscription.
-    async fn living(&self, account_id: &AccountId) -> Result<Subscription, BillingError> {
+    pub(crate) async fn living(&self, account_id: &AccountId) -> Result<Subscription, BillingError> {
         let known = self.now(account_id).await?;
         if known.is_live() { Ok(known) } else { Err(BillingError::NoSubscription) }
     }

@@ -23,6 +23,8 @@ pub struct BillingConfig {
     /// In the order of the setting: the first of a plan is sold, the others are known.
     pub(crate) prices: Vec<(Plan, String)>,
     pub(crate) automatic_tax: bool,
+    /// Messages beyond the plan: the name of the meter's events, and the price.
+    pub(crate) overage: Option<(String, String)>,
     pub(crate) page_origins: Vec<String>,
 }
 
@@ -85,8 +87,32 @@ impl BillingConfig {
             api,
             prices: known,
             automatic_tax,
+            overage: None,
             page_origins,
         })
+    }
+
+    /// The same, and messages beyond the plan are sold: `meter=price_…`, the event name of a meter of Stripe and a metered price of it
+    /// for a thousand messages. Empty: they are not. *Errors*: a sentence that names the setting.
+    pub fn with_overage(self, overage: &str) -> Result<BillingConfig, ConfigError> {
+        if overage.trim().is_empty() {
+            return Ok(BillingConfig { overage: None, ..self });
+        }
+        let pair = overage.trim().split_once('=').map(|(meter, price)| (meter.trim(), price.trim()));
+        let fits = |(meter, price): &(&str, &str)| {
+            is_id(meter)
+                && meter.len() <= 100
+                && is_id(price)
+                && !self.prices.iter().any(|(_, other)| other == price)
+        };
+        match pair.filter(fits) {
+            Some((meter, price)) => {
+                Ok(BillingConfig { overage: Some((meter.to_owned(), price.to_owned())), ..self })
+            }
+            None => Err(ConfigError(format!(
+                "stripe_overage: {overage:?} must be METER=price_…, the event name of a meter and a metered price that is no plan's"
+            ))),
+        }
     }
 
     /// Does the key move real money?
@@ -173,6 +199,14 @@ mod tests {
         ] {
             let error = parse(key, hook, base, prices).unwrap_err();
             assert!(error.contains(part) && !error.contains(key), "{error}");
+        }
+        let plain = || BillingConfig::parse("sk_x", "w", None, "pro=price_1", false).unwrap();
+        assert_eq!(plain().with_overage(" ").unwrap().overage, None);
+        let sold = plain().with_overage("fanfare_messages = price_2").unwrap().overage;
+        assert_eq!(sold, Some(("fanfare_messages".to_owned(), "price_2".to_owned())));
+        for wrong in ["price_2", "a=", "=price_2", "a b=price_2", "a=price_1"] {
+            let error = plain().with_overage(wrong).unwrap_err().to_string();
+            assert!(error.contains("stripe_overage"), "{error}");
         }
         let shown = format!("{:?}", parse("sk_test_hush", "whsec_hush", None, "pro=p").unwrap());
         assert!(!shown.contains("hush"), "{shown}");

@@ -7,13 +7,14 @@
 mod change;
 mod checkout;
 mod config;
+mod overage;
 mod prices;
 mod reconcile;
 mod stripe;
 mod sync;
 mod webhook;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use tenancy::Db;
@@ -21,6 +22,7 @@ use tenancy::db::DbError;
 
 pub use checkout::{Buyer, Opened, Returned};
 pub use config::{BillingConfig, ConfigError};
+pub use overage::{CAP_MAX, OverageFacts, OveragePrice};
 pub use prices::{Amount, Offer};
 pub use stripe::client::StripeError;
 pub use stripe::types::{Invoice, Money};
@@ -34,6 +36,8 @@ struct Inner {
     config: BillingConfig,
     stripe: stripe::Stripe,
     prices: prices::Cache,
+    /// Read once: a price of Stripe never changes.
+    overage_price: OnceLock<OveragePrice>,
 }
 
 impl std::fmt::Debug for Billing {
@@ -72,7 +76,13 @@ impl Billing {
     /// Billing over this database. It asks nothing yet.
     pub fn new(db: Db, config: BillingConfig) -> Billing {
         let stripe = stripe::Stripe::new(&config);
-        Billing(Arc::new(Inner { db, config, stripe, prices: prices::Cache::default() }))
+        Billing(Arc::new(Inner {
+            db,
+            config,
+            stripe,
+            prices: prices::Cache::default(),
+            overage_price: OnceLock::new(),
+        }))
     }
 
     /// `POST /stripe/webhook`.

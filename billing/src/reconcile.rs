@@ -1,13 +1,13 @@
 //! Looks after what no event told: a payment whose event was lost, a grace that is over. Each account has a time at which it is
 //! looked at again; of several nodes one gets it. Bounded: a few accounts a round, none more often than its times say.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tenancy::account::{self, AccountId};
 use tenancy::clock::HOUR_MS;
 use tenancy::subscription::{self, Subscription};
 
-use crate::{Billing, BillingError};
+use crate::{Billing, BillingError, overage};
 
 /// Between two rounds. A round without work is one look into an index.
 const EVERY: Duration = Duration::from_secs(5);
@@ -17,10 +17,14 @@ const FORGET_EVERY_MS: i64 = HOUR_MS;
 impl Billing {
     /// Runs rounds until the process ends.
     pub async fn run(self) {
-        let mut forgot_ms = 0;
+        let (mut forgot_ms, mut reckoned) = (0, Instant::now());
         loop {
             let now_ms = tenancy::now_ms();
             self.round(now_ms).await;
+            if reckoned.elapsed() >= overage::EVERY {
+                reckoned = Instant::now();
+                self.overage_round(now_ms).await;
+            }
             if now_ms - forgot_ms >= FORGET_EVERY_MS {
                 forgot_ms = now_ms;
                 if let Err(error) = subscription::forget_old_events(self.db(), now_ms).await {
@@ -55,6 +59,11 @@ impl Billing {
             self.tell(account_id, &ended.turns).await;
         }
         synced?;
+        self.end_what_is_over(account_id).await
+    }
+
+    /// Ends a subscription that nobody may be charged for any more.
+    pub(crate) async fn end_what_is_over(&self, account_id: &AccountId) -> Result<(), BillingError> {
         let known = subscription::of_account(self.db(), account_id).await?;
         let closed = account::is_closed(self.db(), account_id).await?;
         if let Some(known) = known

@@ -2,8 +2,9 @@
 //! wants to know how an account stands comes through here: events, the return from a checkout, a change, the reconciler.
 
 use serde_json::{Value, json};
-use tenancy::account::AccountId;
+use tenancy::account::{self, AccountId};
 use tenancy::audit::{self, Action, By, Entry, Via};
+use tenancy::overage;
 use tenancy::plan::Plan;
 use tenancy::session::Client;
 use tenancy::subscription::{self, Applied, Fetched, Status, Turn};
@@ -58,15 +59,23 @@ impl Billing {
         }
         let Some(number) = subscription::begin_fetch(self.db(), account_id).await? else { return Ok(None) };
         let all = self.0.stripe.subscriptions(&known.customer_id).await?;
-        let chosen = choose(&self.0.config, all, known.subscription_id.as_deref().zip(known.plan));
+        let chosen = choose(&self.0.config, &all, known.subscription_id.as_deref().zip(known.plan));
         for surplus in chosen.surplus {
             tracing::warn!(account.id = %account_id, subscription = %surplus, "a second subscription is ended and credited");
             self.0.stripe.end(&surplus, true).await?;
         }
         let now_ms = tenancy::now_ms();
+        // A plan that grows smaller makes nothing dearer that was used under the larger one.
+        if let Some(account) = account::find(self.db(), account_id).await? {
+            overage::settle(self.db(), account_id, account.plan, now_ms).await?;
+        }
         let applied = subscription::apply(self.db(), account_id, number, chosen.kept, event, now_ms).await?;
         if let Some(applied) = &applied {
             self.tell(account_id, &applied.turns).await;
+            if !applied.late {
+                let one = all.iter().find(|one| Some(&one.id) == applied.now.subscription_id.as_ref());
+                self.settle_overage(&applied.now, one).await?;
+            }
         }
         Ok(applied)
     }
@@ -100,13 +109,13 @@ impl Billing {
 
 /// Of a customer's subscriptions the one that counts: of the living ones with a price of ours a paid one, the oldest of them; if none
 /// lives, the newest. One that we know and that has a price which is in no setting keeps the plan that it was bought for.
-fn choose(config: &BillingConfig, all: Vec<types::Subscription>, known: Option<(&str, Plan)>) -> Chosen {
+fn choose(config: &BillingConfig, all: &[types::Subscription], known: Option<(&str, Plan)>) -> Chosen {
     let fetched = |one: &types::Subscription| {
         let priced = one.items.data.iter().find_map(|item| Some((config.plan_of(&item.price.id)?, item)));
         let (plan, item) = priced.or_else(|| {
             let (_, plan) = known.filter(|(id, _)| *id == one.id)?;
             tracing::error!(subscription = %one.id, "a subscription has a price that is not in FANFARE_STRIPE_PRICES; its plan is kept");
-            Some((plan, one.items.data.first()?))
+            Some((plan, one.items.data.iter().find(|item| !config.is_overage(&item.price.id))?))
         })?;
         Some(Fetched {
             subscription_id: one.id.clone(),
@@ -147,7 +156,7 @@ mod tests {
         all: Vec<types::Subscription>,
         known: Option<(&str, Plan)>,
     ) -> (Option<(String, Plan)>, Vec<String>) {
-        let Chosen { kept, surplus } = choose(&config(), all, known);
+        let Chosen { kept, surplus } = choose(&config(), &all, known);
         (kept.map(|one| (one.subscription_id, one.plan)), surplus)
     }
 

@@ -96,6 +96,8 @@ impl Billing {
             return Ok("seen\n");
         }
         self.sync(&known.account_id, Some(&event.id)).await?;
+        // An event that is worked in puts the next look off.
+        self.end_what_is_over(&known.account_id).await?;
         Ok("done\n")
     }
 }

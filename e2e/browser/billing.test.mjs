@@ -35,6 +35,7 @@ const env = {
   FANFARE_STRIPE_SECRET_KEY: 'sk_test_fanfare',
   FANFARE_STRIPE_WEBHOOK_SECRET: 'whsec_fanfare',
   FANFARE_STRIPE_PRICES: 'startup=price_startup,pro=price_pro,business=price_business',
+  FANFARE_STRIPE_OVERAGE: 'fanfare_messages=price_overage',
   FANFARE_STRIPE_API_BASE: stripe.url,
   FANFARE_LOG: 'debug',
 };
@@ -103,6 +104,14 @@ story('the limit is hit, a plan is bought, the limit is lifted at once, the card
   await page.goto(`${server.url}/dash/billing`);
   assert.equal(await page.getAttribute('[data-test=plan]', 'data-plan'), 'startup');
   assert.equal(await page.locator('[data-test=invoice]').count(), 1);
+
+  // More than the plan's day, up to an amount.
+  await page.fill('#overage-amount', '12.50');
+  await page.click('[data-test=overage-save]');
+  assert.match(await page.innerText('[data-test=overage-spent]'), /^0 messages, EUR 0\.00 of EUR 12\.50$/);
+  await until(async () => (await daily()) === 2_250_000, 'the other node to lift the day', LIFTED_WITHIN_MS);
+  await page.click('[data-test=overage-stop]');
+  await until(async () => (await daily()) === 1_000_000, 'the other node to stop at the plan again', LIFTED_WITHIN_MS);
   await stripe.act('card', { customer, works: false });
   await stripe.act('renew', { customer });
   await until(async () => {

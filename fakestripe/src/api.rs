@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::objects::{Request, State};
-use crate::{API_VERSION, Fake, SECRET_KEY, form};
+use crate::{API_VERSION, Fake, METERED, SECRET_KEY, form};
 
 /// A refusal: status, type, code, sentence.
 struct Refusal(u16, &'static str, &'static str, String);
@@ -156,6 +156,8 @@ fn perform(state: &mut State, method: &str, path: &str, params: &Params) -> Answ
             let open = state.find("subscriptions", id).filter(|one| one["status"] != "canceled");
             open.and_then(|_| state.end(id)).ok_or_else(|| missing("subscription", id))
         }
+        ("POST", ["v1", "subscription_items"]) => add_item(state, params),
+        ("POST", ["v1", "billing", "meter_events"]) => meter(state, params),
         ("POST", ["v1", "billing_portal", "sessions"]) => {
             only(params, &["customer", "return_url"])?;
             let customer = known_customer(state, params)?;
@@ -304,6 +306,73 @@ fn update_subscription(state: &mut State, id: &str, params: &Params) -> Answer {
     Ok(one)
 }
 
+fn add_item(state: &mut State, params: &Params) -> Answer {
+    only(params, &["subscription", "price"])?;
+    let id = needed(params, "subscription")?;
+    let mut one = state
+        .find("subscriptions", id)
+        .filter(|one| one["status"] != "canceled")
+        .ok_or_else(|| missing("subscription", id))?;
+    let price_id = needed(params, "price")?;
+    let price = state.find("prices", price_id).ok_or_else(|| missing("price", price_id))?;
+    if price["recurring"]["usage_type"] != "metered" {
+        return Err(bad("", "a second item of the same interval would be charged too"));
+    }
+    let items = one["items"]["data"].as_array().cloned().unwrap_or_default();
+    if items.iter().any(|item| item["price"]["id"] == price_id) {
+        return Err(bad(
+            "",
+            format!("Cannot add multiple subscription items with the same plan: {price_id}"),
+        ));
+    }
+    let item = json!({ "id": state.new_id("si"), "object": "subscription_item", "price": price, "subscription": id,
+        "current_period_start": items[0]["current_period_start"], "current_period_end": items[0]["current_period_end"] });
+    if let Some(items) = one["items"]["data"].as_array_mut() {
+        items.push(item.clone());
+    }
+    state.put("subscriptions", one.clone());
+    state.tell("customer.subscription.updated", &one);
+    Ok(item)
+}
+
+/// How far back and ahead a meter event may be, in seconds.
+const METER_PAST_S: i64 = 35 * 86_400;
+const METER_AHEAD_S: i64 = 300;
+
+fn meter(state: &mut State, params: &Params) -> Answer {
+    only(
+        params,
+        &["event_name", "identifier", "payload[stripe_customer_id]", "payload[value]", "timestamp"],
+    )?;
+    if needed(params, "event_name")? != METERED.0 {
+        return Err(bad("no_meter", "No active meter found for that event name"));
+    }
+    let customer = needed(params, "payload[stripe_customer_id]")?;
+    state.find("customers", customer).ok_or_else(|| missing("customer", customer))?;
+    let value = needed(params, "payload[value]")?;
+    if value.parse::<f64>().is_err() {
+        return Err(bad("meter_event_invalid_value", "the value is no number"));
+    }
+    let at: i64 = needed(params, "timestamp")?.parse().map_err(|_| bad("", "Invalid timestamp"))?;
+    if at < state.now_s() - METER_PAST_S || at > state.now_s() + METER_AHEAD_S {
+        return Err(bad("timestamp_too_far_in_past", "the timestamp is too far away"));
+    }
+    let identifier = needed(params, "identifier")?;
+    if identifier.len() > 100 {
+        return Err(bad("", "Invalid string: identifier"));
+    }
+    if state.find("meter_events", identifier).is_some() {
+        return Err(bad(
+            "duplicate_meter_event",
+            format!("An event already exists with identifier {identifier}."),
+        ));
+    }
+    let event = json!({ "id": identifier, "identifier": identifier, "object": "billing.meter_event", "event_name": METERED.0,
+        "payload": { "stripe_customer_id": customer, "value": value }, "timestamp": at, "created": state.now_s() });
+    state.put("meter_events", event.clone());
+    Ok(event)
+}
+
 fn preview(state: &mut State, params: &Params) -> Answer {
     only(params, &["customer", "subscription"])?;
     let id = needed(params, "subscription")?;
@@ -312,8 +381,7 @@ fn preview(state: &mut State, params: &Params) -> Answer {
         return Err(bad("invoice_upcoming_none", "No upcoming invoices for customer"));
     }
     let item = &one["items"]["data"][0];
-    Ok(
-        json!({ "object": "invoice", "total": item["price"]["unit_amount"], "amount_due": item["price"]["unit_amount"], "currency": "eur",
-        "status": "draft", "created": item["current_period_end"], "next_payment_attempt": item["current_period_end"] }),
-    )
+    let total = item["price"]["unit_amount"].as_i64().unwrap_or(0) + state.metered(&one);
+    Ok(json!({ "object": "invoice", "total": total, "amount_due": total, "currency": "eur",
+        "status": "draft", "created": item["current_period_end"], "next_payment_attempt": item["current_period_end"] }))
 }

@@ -42,7 +42,11 @@ pub fn signature(secret: &str, body: &str, at_s: i64) -> String {
 
 pub(crate) fn send(fake: &Fake, due: Vec<Event>) {
     for event in due {
-        tokio::spawn(deliver(fake.clone(), event));
+        let fake = fake.clone();
+        tokio::spawn(async move {
+            deliver(fake.clone(), event).await;
+            fake.state.lock().on_their_way -= 1;
+        });
     }
 }
 

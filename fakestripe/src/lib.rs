@@ -35,6 +35,8 @@ pub const PRICES: [(&str, &str, i64); 3] = [
     ("pro", "price_pro", 9_900),
     ("business", "price_business", 29_900),
 ];
+/// Its metered price: the event name of its meter, Stripe's id, cents of a euro for one unit.
+pub const METERED: (&str, &str, i64) = ("fanfare_messages", "price_overage", 1);
 /// A running server. Cloning is cheap; it lives until the process ends.
 #[derive(Clone)]
 pub struct Fake {
@@ -92,6 +94,11 @@ impl Fake {
         self.with(|state| state.endpoint = Some(url.to_owned()));
     }
 
+    /// Was every event answered, or given up, that was sent so far?
+    pub fn is_quiet(&self) -> bool {
+        self.with(|state| state.on_their_way == 0)
+    }
+
     /// The requests that came so far.
     pub fn requests(&self) -> Vec<Request> {
         self.with(|state| state.requests.clone())
@@ -104,7 +111,7 @@ impl Fake {
         self.with(|state| state.press(&id, button))
     }
 
-    /// All that it keeps of one kind (`customers`, `subscriptions`, `invoices`, `sessions`), oldest first.
+    /// All that it keeps of one kind (`customers`, `subscriptions`, `invoices`, `sessions`, `meter_events`), oldest first.
     pub fn all(&self, kind: &str) -> Vec<Value> {
         self.with(|state| state.all(kind))
     }

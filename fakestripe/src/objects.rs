@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::PRICES;
 use crate::events::{Event, Posting};
+use crate::{METERED, PRICES};
 
 /// A month, in seconds.
 const PERIOD_S: i64 = 30 * 86_400;
@@ -62,6 +62,8 @@ pub struct State {
     pub posting: Posting,
     pub(crate) held: VecDeque<Event>,
     due: Vec<Event>,
+    /// Events that are being sent.
+    pub(crate) on_their_way: usize,
     /// Answers to events that were sent: type and status.
     pub answers: Vec<(String, u16)>,
 }
@@ -85,6 +87,7 @@ impl State {
             posting: Posting::AtOnce,
             held: VecDeque::new(),
             due: Vec::new(),
+            on_their_way: 0,
             answers: Vec::new(),
         };
         for (plan, id, amount) in PRICES {
@@ -92,6 +95,11 @@ impl State {
                 "type": "recurring", "recurring": { "interval": "month", "usage_type": "licensed" }, "nickname": plan });
             state.put("prices", price);
         }
+        let (_, id, amount) = METERED;
+        let metered = json!({ "id": id, "object": "price", "active": true, "currency": "eur", "unit_amount": amount,
+            "unit_amount_decimal": amount.to_string(), "type": "recurring",
+            "recurring": { "interval": "month", "usage_type": "metered", "meter": "mtr_1" } });
+        state.put("prices", metered);
         state
     }
 
@@ -134,6 +142,7 @@ impl State {
     }
 
     pub(crate) fn take_due(&mut self) -> Vec<Event> {
+        self.on_their_way += self.due.len();
         std::mem::take(&mut self.due)
     }
 
@@ -235,6 +244,23 @@ impl State {
         self.tell(if paid { "invoice.paid" } else { "invoice.payment_failed" }, &invoice);
     }
 
+    /// What a subscription's metered use comes to since its period began, in cents; nothing without the metered price.
+    pub(crate) fn metered(&self, subscription: &Value) -> i64 {
+        let items = subscription["items"]["data"].as_array().cloned().unwrap_or_default();
+        if !items.iter().any(|item| text(&item["price"], "id") == METERED.1) {
+            return 0;
+        }
+        let since = items[0]["current_period_start"].as_i64().unwrap_or(0);
+        let used: i64 = self
+            .all("meter_events")
+            .iter()
+            .filter(|event| text(&event["payload"], "stripe_customer_id") == text(subscription, "customer"))
+            .filter(|event| event["timestamp"].as_i64() >= Some(since))
+            .filter_map(|event| text(&event["payload"], "value").parse::<i64>().ok())
+            .sum();
+        used * METERED.2
+    }
+
     /// Changes a customer's living subscriptions and tells it.
     pub(crate) fn change_all(&mut self, customer: &str, change: impl Fn(&mut Value)) {
         for mut one in self.of_customer("subscriptions", customer) {
@@ -257,11 +283,14 @@ impl State {
                 continue;
             }
             let paid = !self.is_declined(customer);
-            let amount = self.amount_of(text(&one["items"]["data"][0]["price"], "id"));
+            let amount = self.amount_of(text(&one["items"]["data"][0]["price"], "id")) + self.metered(&one);
             self.invoice(customer, text(&one, "id"), amount, paid);
             self.change_all(customer, |one| {
-                let end = one["items"]["data"][0]["current_period_end"].as_i64().unwrap_or(0);
-                one["items"]["data"][0]["current_period_end"] = json!(end + PERIOD_S);
+                for item in one["items"]["data"].as_array_mut().into_iter().flatten() {
+                    let end = item["current_period_end"].as_i64().unwrap_or(0);
+                    item["current_period_start"] = json!(end);
+                    item["current_period_end"] = json!(end + PERIOD_S);
+                }
                 one["status"] = json!(if paid { "active" } else { "past_due" });
             });
         }

@@ -88,6 +88,11 @@ pub const SETTINGS: &[Setting] = &[
         "Which price of Stripe is which plan, such as startup=price_…,pro=price_…; the first of a plan is sold.",
     ),
     setting("stripe_automatic_tax", "false", "Let Stripe Tax reckon the taxes."),
+    setting(
+        "stripe_overage",
+        "",
+        "Sells messages beyond the plan: METER=price_…, a meter's event name and its metered price for 1,000 messages.",
+    ),
     setting("stripe_api_base", "", "Another server that behaves as Stripe; unset: Stripe."),
     setting("log", "info", "Filter of log lines, as of tracing."),
     setting("log_format", "text", "text or json."),
@@ -264,7 +269,7 @@ impl Raw {
             text("stripe_prices"),
             self.yes("stripe_automatic_tax")?,
         );
-        Ok(Some(config?))
+        Ok(Some(config?.with_overage(text("stripe_overage"))?))
     }
 
     /// Checks the values; an error names the setting.

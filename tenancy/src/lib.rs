@@ -28,6 +28,7 @@ pub mod member;
 pub mod membership;
 mod migrations;
 pub mod organisation;
+pub mod overage;
 pub mod owner;
 mod password;
 pub mod password_change;

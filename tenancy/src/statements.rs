@@ -33,6 +33,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::member::ALL,
         crate::membership::ALL,
         crate::organisation::ALL,
+        crate::overage::ALL,
         crate::owner::ALL,
         crate::password_change::ALL,
         crate::sealing::ALL,

@@ -69,6 +69,12 @@ impl StripeError {
         matches!(self, StripeError::Refused { status: 404, .. })
     }
 
+    /// A meter event with this identifier was taken before.
+    pub(crate) fn is_known_already(&self) -> bool {
+        matches!(self, StripeError::Refused { status: 400, code, message, .. }
+            if code == "duplicate_meter_event" || message.starts_with("An event already exists with identifier"))
+    }
+
     /// The key was used for something else meanwhile.
     pub(crate) fn is_other_use_of_key(&self) -> bool {
         matches!(self, StripeError::Refused { kind, .. } if kind == "idempotency_error")

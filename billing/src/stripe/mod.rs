@@ -7,7 +7,7 @@ pub(crate) mod types;
 use crate::BillingConfig;
 use crate::config::is_id;
 use client::{Client, StripeError};
-use types::{Customer, Invoice, List, PortalSession, Price, Session, Subscription};
+use types::{Customer, Invoice, Item, List, MeterEvent, PortalSession, Price, Session, Subscription};
 
 /// Subscriptions of a customer that are looked at: Stripe's largest page. We make one.
 const SUBSCRIPTIONS_MAX: &str = "100";
@@ -31,6 +31,18 @@ pub(crate) struct NewCheckout<'a> {
     pub(crate) cancel_url: &'a str,
     /// The same for each try of the same checkout.
     pub(crate) key: String,
+}
+
+/// Use to tell.
+#[derive(Debug)]
+pub(crate) struct NewMeterEvent<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) customer: &'a str,
+    pub(crate) value: i64,
+    /// The same for each try of the same event: Stripe refuses a second one for a day at least.
+    pub(crate) identifier: &'a str,
+    /// When it was used, in seconds since 1970; Stripe takes the last 35 days.
+    pub(crate) at_s: i64,
 }
 
 /// What we ask about must be an id: it becomes part of a path.
@@ -132,6 +144,30 @@ impl Stripe {
         let form: &[(&str, &str)] =
             if credit { &[("prorate", "true"), ("invoice_now", "true")] } else { &[] };
         self.client.delete(&path("/v1/subscriptions", subscription, "")?, form).await
+    }
+
+    /// Puts a metered price beside the plan's; the same item for the same subscription, however often it is asked for.
+    pub(crate) async fn add_metered(&self, subscription: &str, price: &str) -> Result<Item, StripeError> {
+        let form = [("subscription", subscription), ("price", price)];
+        let key = format!("fanfare-overage-{subscription}-{price}");
+        self.client.post("/v1/subscription_items", &form, Some(key)).await
+    }
+
+    /// Tells use that is charged for. One that Stripe has already is no error.
+    pub(crate) async fn meter(&self, event: NewMeterEvent<'_>) -> Result<(), StripeError> {
+        let (value, at) = (event.value.to_string(), event.at_s.to_string());
+        let form = [
+            ("event_name", event.name),
+            ("identifier", event.identifier),
+            ("payload[stripe_customer_id]", event.customer),
+            ("payload[value]", &value),
+            ("timestamp", &at),
+        ];
+        match self.client.post::<MeterEvent>("/v1/billing/meter_events", &form, None).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_known_already() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) async fn portal(

@@ -60,6 +60,7 @@ pub(crate) struct Subscription {
 pub(crate) struct Item {
     pub(crate) id: String,
     pub(crate) price: PriceId,
+    pub(crate) current_period_start: Option<i64>,
     pub(crate) current_period_end: Option<i64>,
 }
 
@@ -87,6 +88,8 @@ impl Subscription {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Price {
     pub(crate) unit_amount: Option<i64>,
+    /// With up to twelve digits behind the point, for what is cheaper than the smallest coin.
+    pub(crate) unit_amount_decimal: Option<String>,
     pub(crate) currency: String,
     pub(crate) recurring: Option<Recurring>,
 }
@@ -94,7 +97,13 @@ pub(crate) struct Price {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Recurring {
     pub(crate) interval: String,
+    /// `licensed` or `metered`.
+    pub(crate) usage_type: Option<String>,
 }
+
+/// What Stripe keeps of a meter event; nothing of it is needed.
+#[derive(Debug, Deserialize)]
+pub(crate) struct MeterEvent {}
 
 /// An invoice, made or to come.
 #[derive(Clone, Debug, Deserialize)]
@@ -139,6 +148,25 @@ const WHOLE: [&str; 16] = [
     "xpf",
 ];
 
+impl Money {
+    /// An amount as a person writes it, `50`, `49.90` or `49,9`, in the smallest unit of a currency; `None`: it is none.
+    pub fn read(text: &str, currency: &str) -> Option<i64> {
+        let text = text.trim().replace(',', ".");
+        let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let places = if WHOLE.contains(&currency) { 0 } else { 2 };
+        if whole.is_empty() || whole.len() > 9 || part.len() > places || !digits(whole) || !digits(part) {
+            return None;
+        }
+        format!("{whole}{part:0<places$}").parse().ok()
+    }
+
+    /// The number alone, as a field of a form has it: `49.90`.
+    pub fn number(&self) -> String {
+        self.to_string().split_once(' ').map(|(_, number)| number.to_owned()).unwrap_or_default()
+    }
+}
+
 impl std::fmt::Display for Money {
     /// `EUR 49.00`; `JPY 500`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -162,5 +190,26 @@ mod tests {
         assert_eq!(money(4_900, "eur"), "EUR 49.00");
         assert_eq!(money(-5, "usd"), "USD -0.05");
         assert_eq!(money(500, "jpy"), "JPY 500");
+        assert_eq!(Money { amount: 4_990, currency: "eur".into() }.number(), "49.90");
+    }
+
+    #[test]
+    fn an_amount_is_read_as_it_is_written() {
+        for (text, currency, amount) in [
+            ("50", "eur", Some(5_000)),
+            (" 49.9 ", "eur", Some(4_990)),
+            ("0,05", "usd", Some(5)),
+            ("0", "usd", Some(0)),
+            ("500", "jpy", Some(500)),
+            ("500.5", "jpy", None),
+            ("1.234", "eur", None),
+            ("-5", "eur", None),
+            ("", "eur", None),
+            ("1e3", "eur", None),
+            ("1 000", "eur", None),
+            ("9999999999", "eur", None),
+        ] {
+            assert_eq!(Money::read(text, currency), amount, "{text:?}");
+        }
     }
 }

@@ -3,5 +3,6 @@
 
 mod buying;
 mod events;
+mod overage;
 mod owing;
 mod support;

@@ -19,6 +19,7 @@ async fn owing() -> Shop {
         state.renew(&customer);
     });
     shop.until(async || shop.known().await.status == Status::PastDue, "the failed payment").await;
+    shop.quiet().await;
     shop
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use billing::{Billing, BillingConfig, Buyer, Opened};
-use fakestripe::{Fake, PRICES, SECRET_KEY, WEBHOOK_SECRET};
+use fakestripe::{Fake, METERED, PRICES, SECRET_KEY, WEBHOOK_SECRET};
 use tenancy::account::{self, Account};
 use tenancy::app::{self, NewApp};
 use tenancy::plan::Plan;
@@ -24,7 +24,10 @@ pub(crate) struct Shop {
 
 pub(crate) fn config(stripe: &Fake) -> BillingConfig {
     let prices: Vec<String> = PRICES.iter().map(|(plan, price, _)| format!("{plan}={price}")).collect();
-    BillingConfig::parse(SECRET_KEY, WEBHOOK_SECRET, Some(stripe.base()), &prices.join(","), true).unwrap()
+    let (meter, metered, _) = METERED;
+    BillingConfig::parse(SECRET_KEY, WEBHOOK_SECRET, Some(stripe.base()), &prices.join(","), true)
+        .and_then(|config| config.with_overage(&format!("{meter}={metered}")))
+        .unwrap()
 }
 
 impl Shop {
@@ -71,7 +74,13 @@ impl Shop {
         let session = shop.pay(&shop.checkout(plan).await);
         shop.billing.returned(&shop.account, &session).await.unwrap();
         assert_eq!(shop.plan().await, plan);
+        shop.quiet().await;
         shop
+    }
+
+    /// Waits until the events of what happened so far are worked in.
+    pub(crate) async fn quiet(&self) {
+        self.until(async || self.stripe.is_quiet(), "the answers to all events").await;
     }
 
     pub(crate) async fn plan(&self) -> Plan {

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
-use billing::{Billing, Invoice, Offer};
+use billing::{Billing, Invoice, Offer, OverageFacts};
 use serde::Deserialize;
 use tenancy::account::Account;
 use tenancy::clock::{DAY_MS, day_of};
@@ -86,8 +86,39 @@ struct BillingPage {
     /// `None`: Stripe did not answer.
     invoices: Option<Vec<Line>>,
     next: Option<(String, String)>,
+    /// Messages beyond the plan; `None`: not sold here, or there is no subscription to put them on.
+    overage: Option<Beyond>,
     /// Where to go back to after buying.
     from: String,
+}
+
+/// Messages beyond the plan, in words.
+struct Beyond {
+    /// The plan's limit.
+    limit: String,
+    million: String,
+    currency: String,
+    allowed: Option<String>,
+    /// For the field of the form.
+    amount: String,
+    messages: String,
+    spent: String,
+}
+
+impl Beyond {
+    fn new(plan: Plan, facts: OverageFacts) -> Option<Beyond> {
+        let (limit, price) = (plan.messages_per_day_max()?, facts.price?);
+        let cap = price.money(facts.known.cap);
+        Some(Beyond {
+            limit: count(limit),
+            million: price.of_million().to_string(),
+            currency: price.currency().to_ascii_uppercase(),
+            allowed: (cap.amount > 0).then(|| cap.to_string()),
+            amount: cap.number(),
+            messages: count(facts.thousands.unsigned_abs().saturating_mul(1_000)),
+            spent: price.of(facts.thousands).to_string(),
+        })
+    }
 }
 
 impl BillingPage {
@@ -148,15 +179,17 @@ async fn show(
     let billing = billing(&dashboard)?;
     let known = subscription::of_account(dashboard.db(), &allowed.account().id).await?;
     let used = used(&dashboard, allowed.account()).await?;
-    let (found, offers) = tokio::join!(
+    let (found, offers, facts) = tokio::join!(
         async {
             match &known {
                 Some(known) => invoices(billing, known).await,
                 None => Some((Vec::new(), None)),
             }
         },
-        offers(billing)
+        offers(billing),
+        timeout(WAIT, billing.overage(&allowed.account().id)),
     );
+    let facts = facts.ok().transpose().unwrap_or_default().flatten();
     let plan = allowed.account().plan;
     let paying = known.as_ref().is_some_and(Subscription::is_live);
     let (lines, next) =
@@ -171,6 +204,7 @@ async fn show(
         frame: Frame::new(&current),
         plan,
         unlimited: plan == Plan::Unlimited,
+        overage: facts.filter(|_| paying).and_then(|facts| Beyond::new(plan, facts)),
         columns: columns(&offers, plan, paying, &used),
         known,
         said,
@@ -200,6 +234,9 @@ fn said(done: &str, paying: bool) -> Option<(&'static str, &'static str)> {
         }
         "subscribed" => ("warn", "You have a plan already, so nothing was charged. Change it below."),
         "busy" => ("warn", "This was being done in another window at the same moment. Try again."),
+        "overage" if paying => ("ok", "Publishing goes on past the plan's limit, up to that amount."),
+        "no-overage" => ("ok", "Publishing stops at the plan's limit. Nothing is charged beyond the plan."),
+        "no-amount" => ("bad", "Write an amount such as 50 or 49.90; 0 stops at the plan's limit."),
         "away" => ("bad", "Stripe is not answering. Your service is unaffected. Try again in a moment."),
         _ => return None,
     })

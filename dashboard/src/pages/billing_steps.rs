@@ -5,7 +5,7 @@ use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use billing::{Billing, BillingError, Buyer, Returned};
+use billing::{Billing, BillingError, Buyer, CAP_MAX, Money, OverageFacts, Returned};
 use serde::Deserialize;
 use tenancy::audit::Action;
 use tenancy::plan::Plan;
@@ -25,6 +25,7 @@ pub(crate) fn routes() -> Router<Dashboard> {
         .route("/dash/billing/cancel", post(cancel))
         .route("/dash/billing/resume", post(resume))
         .route("/dash/billing/portal", post(portal))
+        .route("/dash/billing/overage", post(overage))
 }
 
 const PAGE: &str = "/dash/billing";
@@ -201,5 +202,49 @@ async fn portal(
     match billing(&dashboard)?.portal(&allowed.account().id, &return_url).await {
         Ok(url) => Ok(Redirect::to(&url).into_response()),
         Err(error) => excuse(error),
+    }
+}
+
+#[derive(Deserialize)]
+struct Allowance {
+    amount: String,
+}
+
+async fn overage(
+    allowed: Allowed<ManageBilling>,
+    current: CurrentUser,
+    State(dashboard): State<Dashboard>,
+    form: Result<Form<Allowance>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(wanted) = form?;
+    let billing = billing(&dashboard)?;
+    let Some(facts) = billing.overage(&allowed.account().id).await.or_else(none)? else {
+        return Err(PageError::NotFound);
+    };
+    let Some(price) = facts.price else { return Ok(go("away")) };
+    let Some(cap) = Money::read(&wanted.amount, price.currency()).filter(|cap| *cap <= CAP_MAX) else {
+        return Ok(go("no-amount"));
+    };
+    match billing.allow_overage(&allowed.account().id, cap).await {
+        Ok(()) => {
+            let told = price.money(cap).to_string();
+            acts::in_organisation(
+                &dashboard,
+                &current.by(),
+                Action::BillingOverage,
+                allowed.account(),
+                &told,
+            )
+            .await;
+            Ok(go(if cap > 0 { "overage" } else { "no-overage" }))
+        }
+        Err(error) => excuse(error),
+    }
+}
+
+fn none(error: BillingError) -> Result<Option<OverageFacts>, PageError> {
+    match error {
+        BillingError::Db(error) => Err(error.into()),
+        _ => Ok(None),
     }
 }

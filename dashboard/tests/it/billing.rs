@@ -2,7 +2,7 @@
 
 use ::billing::{Billing, BillingConfig};
 use axum::body::Body;
-use fakestripe::{Failure, Fake, PRICES, SECRET_KEY, WEBHOOK_SECRET};
+use fakestripe::{Failure, Fake, METERED, PRICES, SECRET_KEY, WEBHOOK_SECRET};
 use http::{Request, StatusCode};
 use tenancy::account::Account;
 use tenancy::plan::Plan;
@@ -15,7 +15,7 @@ use crate::support::{Answer, Browser, Site, config, form};
 const PAGE: &str = "/dash/billing";
 const EMAIL: &str = "ana@shop.example";
 /// Addresses of the billing that take a POST.
-const POSTS: [&str; 5] = ["checkout", "change", "cancel", "resume", "portal"];
+const POSTS: [&str; 6] = ["checkout", "change", "cancel", "resume", "portal", "overage"];
 
 struct Shop {
     site: Site,
@@ -28,8 +28,9 @@ pub(crate) async fn selling() -> (Site, Fake) {
     let stripe = Fake::local().await;
     let prices: Vec<String> = PRICES.iter().map(|(plan, price, _)| format!("{plan}={price}")).collect();
     let prices = prices.join(",");
-    let settings =
-        BillingConfig::parse(SECRET_KEY, WEBHOOK_SECRET, Some(stripe.base()), &prices, false).unwrap();
+    let settings = BillingConfig::parse(SECRET_KEY, WEBHOOK_SECRET, Some(stripe.base()), &prices, false)
+        .and_then(|settings| settings.with_overage(&format!("{}={}", METERED.0, METERED.1)))
+        .unwrap();
     let site = Site::over(|db| {
         let billing = Some(Billing::new(db.clone(), settings));
         dashboard::DashboardConfig { billing, ..config() }
@@ -344,4 +345,28 @@ async fn only_owners_and_billing_people_come_near_it() {
         }
     }
     assert_eq!(shop.account().await.plan, Plan::Pro);
+}
+
+#[tokio::test]
+async fn an_amount_beyond_the_plan_is_allowed_shown_and_taken_back() {
+    let mut shop = Shop::open().await;
+    assert!(!shop.page().await.contains("data-test=\"overage\""), "there is nothing to put it on");
+    shop.buy("startup", "").await;
+    let page = shop.page().await;
+    assert!(page.contains("EUR 10.00 a million messages") && !page.contains("overage-stop"), "{page}");
+    for wrong in ["", "-1", "a lot", "99999999"] {
+        assert_eq!(
+            shop.press("overage", &[("amount", wrong)]).await.location(),
+            "/dash/billing?done=no-amount"
+        );
+    }
+    assert_eq!(shop.press("overage", &[("amount", "49.90")]).await.location(), "/dash/billing?done=overage");
+    let (account, today) = (shop.account().await, tenancy::clock::day_of(tenancy::now_ms()));
+    assert_eq!(tenancy::overage::extra_on(&shop.site.db, &account.id, today).await.unwrap(), 4_990_000);
+    let page = shop.page().await;
+    assert!(page.contains("0 messages, EUR 0.00 of EUR 49.90"), "{page}");
+    let acts = shop.ana.get("/dash/audit").await.body;
+    assert!(acts.contains("set what may be spent beyond the plan to") && acts.contains("EUR 49.90"));
+    assert_eq!(shop.press("overage", &[("amount", "0")]).await.location(), "/dash/billing?done=no-overage");
+    assert_eq!(tenancy::overage::extra_on(&shop.site.db, &account.id, today).await.unwrap(), 0);
 }

@@ -65,6 +65,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/dash/billing/cancel", "OB"),
     ("POST", "/dash/billing/resume", "OB"),
     ("POST", "/dash/billing/portal", "OB"),
+    ("POST", "/dash/billing/overage", "OB"),
     ("GET", "/dash/apps/new", "OA"),
     ("POST", "/dash/apps/new", "OA"),
     ("GET", "/dash/apps/{id}", "OADV"),

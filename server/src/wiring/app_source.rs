@@ -126,6 +126,12 @@ impl Source {
         };
         let webhooks = webhook_endpoint::list_for_node(&self.db, app.id).await.map_err(unreachable_store)?;
         let limits = tenancy::limits::Limits::of(plan);
+        let extra = match app.plan {
+            Some(_) => 0,
+            None => {
+                tenancy::overage::extra_on(&self.db, &app.account_id, day).await.map_err(unreachable_store)?
+            }
+        };
         let keys = view
             .keys
             .iter()
@@ -142,7 +148,7 @@ impl Source {
             limits: Limits {
                 connections_max: limits.connections_max,
                 app_connections_max: app.connections_max,
-                messages_per_day_max: limits.messages_per_day_max,
+                messages_per_day_max: limits.messages_per_day_max.map(|limit| limit.saturating_add(extra)),
                 client_events_per_second_max: Some(CLIENT_EVENTS_PER_SECOND_MAX),
                 publishes_per_second_max: limits.publishes_per_second_max,
                 reads_per_second_max: limits.reads_per_second_max,

@@ -59,6 +59,7 @@ actions! {
     BillingCheckout "billing.checkout" "went to the checkout of the plan",
     BillingChange "billing.change" "changed the plan to",
     BillingCancel "billing.cancel" "cancelled the plan",
+    BillingOverage "billing.overage" "set what may be spent beyond the plan to",
     BillingResume "billing.resume" "took the end of the plan back",
     PlanGrant "plan.grant" "said that the plan is paid",
     PlanUnpaid "plan.unpaid" "said that a payment of the plan is missing",

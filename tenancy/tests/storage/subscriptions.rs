@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use crate::support::{make_app, named, on_both, sign_up};
 use tenancy::account::{self, AccountId};
 use tenancy::app::{self, NewApp};
+use tenancy::clock::DAY_MS;
+use tenancy::overage;
 use tenancy::plan::Plan;
 use tenancy::subscription::{self, Applied, Fetched, GRACE_MS, Standing, Status, Turn};
+use tenancy::usage::{self, UsageDelta};
 use tenancy::{Db, changes, now_ms};
 
 fn paid(plan: Plan) -> Fetched {
@@ -246,6 +249,41 @@ async fn events_are_remembered_for_a_month() {
         assert!(subscription::event_seen(&db, "evt_old").await.unwrap());
         assert_eq!(subscription::forget_old_events(&db, 1_001 + kept).await.unwrap(), 1);
         assert!(!subscription::event_seen(&db, "evt_old").await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_report_of_overage_is_given_unchanged_until_it_is_known_to_have_come() {
+    on_both(|db| async move {
+        let account = customer(&db, "ana@example.com").await;
+        let owner = account::find(&db, &account).await.unwrap().unwrap();
+        let (app, _) = make_app(&db, &owner).await;
+        let (day, noon) = (20_000, 20_000 * DAY_MS + DAY_MS / 2);
+        overage::allow(&db, &account, Plan::Startup, 50, 50, noon).await.unwrap();
+        assert_eq!(overage::extra_on(&db, &account, day).await.unwrap(), 0, "nothing to charge it to");
+        overage::stand(&db, &account, true, Some(noon - DAY_MS)).await.unwrap();
+        let uses = async |messages: i64| {
+            let delta = UsageDelta { app_id: app.id, day, deliveries: messages, ..UsageDelta::default() };
+            usage::add(&db, &[delta]).await.unwrap();
+            overage::settle(&db, &account, Plan::Startup, noon).await.unwrap();
+        };
+        uses(1_030_500).await;
+        assert_eq!(overage::extra_on(&db, &account, day).await.unwrap(), 50_000);
+        let first = overage::reports(&db).await.unwrap();
+        assert_eq!((first.len(), first[0].from, first[0].to, first[0].day), (1, 0, 30, day));
+        uses(5_000).await;
+        assert_eq!(overage::reports(&db).await.unwrap(), first);
+        overage::reported(&db, &first[0]).await.unwrap();
+        overage::reported(&db, &first[0]).await.unwrap();
+        let second = overage::reports(&db).await.unwrap();
+        assert_eq!((second[0].from, second[0].to), (30, 35));
+        overage::reported(&db, &second[0]).await.unwrap();
+        uses(100_000).await;
+        assert_eq!(overage::reports(&db).await.unwrap()[0].to, 50, "no more than was allowed");
+        let known = overage::of_account(&db, &account).await.unwrap().unwrap();
+        assert_eq!(overage::thousands_of_period(&db, &account, &known, noon).await.unwrap(), 50);
+        assert_eq!(overage::thousands_of_period(&db, &account, &known, noon + DAY_MS).await.unwrap(), 50);
     })
     .await;
 }
