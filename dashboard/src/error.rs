@@ -33,6 +33,8 @@ pub enum PageError {
     OrganisationNotFound,
     /// The organisation has no such member or open invitation.
     PersonNotFound,
+    /// The organisation has no such API token, or it is somebody else's.
+    TokenNotFound,
     /// A link of an invitation that leads nowhere.
     InvitationNotFound,
     /// Too many wrong links from one network.
@@ -101,6 +103,12 @@ impl PageError {
                 "not_found",
                 "Not found",
                 "This organisation has no such member or invitation. Somebody may have removed it.",
+            ),
+            PageError::TokenNotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Token not found",
+                "You have no such API token. What ended is listed for 30 days.",
             ),
             PageError::InvitationNotFound => (
                 StatusCode::NOT_FOUND,
@@ -246,6 +254,7 @@ impl IntoResponse for PageError {
                     PageError::AppNotFound => ("/dash", "All apps"),
                     PageError::SessionNotFound => ("/dash/account", "Your account"),
                     PageError::PersonNotFound => ("/dash/people", "All people"),
+                    PageError::TokenNotFound => ("/dash/tokens", "All tokens"),
                     PageError::NoOrganisation => ("/dash/account", "Your account"),
                     PageError::CodeNotFound => ("/e/", "All error codes"),
                     _ => ("/dash", "Go to the dashboard"),

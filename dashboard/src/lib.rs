@@ -65,6 +65,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::people::routes())
         .merge(pages::invite::signed_in_routes())
         .merge(pages::audit::routes())
+        .merge(pages::tokens::routes())
         .merge(pages::transfer::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())

@@ -81,6 +81,8 @@ pub enum OrgSection {
     People,
     /// `/dash/audit`
     Audit,
+    /// `/dash/tokens`
+    Tokens,
     /// `/dash/organisation`
     Organisation,
 }

@@ -42,6 +42,18 @@ pub(crate) enum Ask {
     SignIn,
 }
 
+/// What a person must do before they are shown a secret.
+pub(crate) async fn ask(dashboard: &Dashboard, current: &CurrentUser) -> Result<Ask, PageError> {
+    let db = dashboard.db();
+    Ok(match fresh::is_fresh(db, current.session_id()).await? {
+        true => Ask::Nothing,
+        false if fresh::has_password(db, &current.user().id).await? => Ask::Password,
+        // `fanfare dev` has printed the secret on this machine's own terminal.
+        false if dashboard.config().dev => Ask::Nothing,
+        false => Ask::SignIn,
+    })
+}
+
 /// `pair` as this person may see it now: with its secret, or with [`HIDDEN`] in its place.
 pub(crate) async fn pair(
     dashboard: &Dashboard,
@@ -49,14 +61,7 @@ pub(crate) async fn pair(
     app: &App,
     pair: AppKey,
 ) -> Result<(AppKey, Ask), PageError> {
-    let db = dashboard.db();
-    let ask = match fresh::is_fresh(db, current.session_id()).await? {
-        true => Ask::Nothing,
-        false if fresh::has_password(db, &current.user().id).await? => Ask::Password,
-        // `fanfare dev` has printed the secret on this machine's own terminal.
-        false if dashboard.config().dev => Ask::Nothing,
-        false => Ask::SignIn,
-    };
+    let ask = ask(dashboard, current).await?;
     if ask != Ask::Nothing {
         return Ok((AppKey { secret: Secret::new(HIDDEN), ..pair }, ask));
     }

@@ -41,6 +41,7 @@ pub mod session;
 pub mod statements;
 pub mod subscription;
 pub mod throttle;
+pub mod token;
 pub mod usage;
 pub mod user;
 pub mod vault;

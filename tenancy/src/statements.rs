@@ -44,6 +44,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::subscription::ALL,
         crate::subscription::apply::ALL,
         crate::subscription::due::ALL,
+        crate::token::ALL,
         crate::usage::ALL,
         crate::user::ALL,
         crate::webhook_delivery::ALL,

@@ -23,12 +23,14 @@ const PAGE: usize = 50;
 /// Rows of one file: all that an organisation can have.
 const EXPORT_MAX: usize = audit::ROWS_PER_ACCOUNT_MAX as usize;
 /// The first words of actions, for the filter.
-const FAMILIES: [(&str, &str); 10] = [
+const FAMILIES: [(&str, &str); 12] = [
     ("person", "Sign-ins and accounts"),
     ("app", "Apps"),
     ("key", "Keys and secrets"),
     ("webhook", "Webhooks"),
     ("console", "Console"),
+    ("event", "Management API: events"),
+    ("token", "API tokens"),
     ("member", "Members"),
     ("invitation", "Invitations"),
     ("organisation", "Organisation"),

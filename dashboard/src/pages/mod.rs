@@ -24,6 +24,7 @@ pub mod settings;
 pub mod setup;
 pub mod signup;
 pub mod start;
+pub mod tokens;
 pub mod transfer;
 pub mod webhook_delivery;
 pub mod webhook_endpoint;

@@ -13,4 +13,5 @@ mod people;
 mod roles;
 mod support;
 mod tenants;
+mod tokens;
 mod webhooks;

@@ -9,7 +9,9 @@ use dashboard::{DashboardConfig, SignUpMode};
 use crate::support::{Answer, Browser, PASSWORD, Site, config};
 
 /// Addresses of an organisation's pages that take a POST.
-pub(crate) const ORGANISATION_POSTS: [&str; 10] = [
+pub(crate) const ORGANISATION_POSTS: [&str; 12] = [
+    "/dash/tokens/new",
+    "/dash/tokens/tok_x/revoke",
     "/dash/people/invite",
     "/dash/people/invitations/inv_x/renew",
     "/dash/people/invitations/inv_x/revoke",

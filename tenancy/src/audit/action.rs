@@ -68,6 +68,10 @@ actions! {
     PlanGoesOn "plan.goes_on" "said that the plan is renewed",
     PlanEnd "plan.end" "said that the plan ended",
     ConsoleSend "console.send" "sent an event from the console of the app",
+    TokenCreate "token.create" "made the API token",
+    TokenRevoke "token.revoke" "revoked the API token",
+    KeyRename "key.rename" "renamed a key pair of the app",
+    ApiSend "event.send" "sent an event through the management API to the app",
 }
 
 impl Action {

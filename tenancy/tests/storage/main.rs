@@ -16,5 +16,6 @@ mod server_admins;
 mod sessions;
 mod subscriptions;
 mod support;
+mod tokens;
 mod usage;
 mod webhooks;
