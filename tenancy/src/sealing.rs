@@ -7,6 +7,7 @@ use crate::instance;
 use crate::secret::Secret;
 use crate::statements;
 use crate::vault::{Purpose, sealed_with};
+use crate::webhook_endpoint::headers;
 
 statements::sqls! {
     COUNTS = "select sealed_with, count(*) from app_keys group by sealed_with order by sealed_with";
@@ -28,7 +29,7 @@ const BATCH: i64 = 200;
 pub struct Sealed {
     /// The name of the key; empty: they stand in clear.
     pub key_id: String,
-    /// Secrets of apps, and the one of the dashboard's own app.
+    /// Secrets of apps, headers of webhook endpoints, and the secret of the dashboard's own app.
     pub secrets: u64,
 }
 
@@ -39,6 +40,12 @@ pub async fn status(db: &Db) -> Result<Vec<Sealed>, DbError> {
         .into_iter()
         .map(|(key_id, count)| Sealed { key_id, secrets: count.max(0).cast_unsigned() })
         .collect();
+    for key_id in headers::sealed_by(db).await? {
+        match all.iter_mut().find(|one| one.key_id == key_id) {
+            Some(one) => one.secrets += 1,
+            None => all.push(Sealed { key_id, secrets: 1 }),
+        }
+    }
     if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await? {
         let key_id = sealed_with(&value).unwrap_or_default();
         match all.iter_mut().find(|one| one.key_id == key_id) {
@@ -84,6 +91,10 @@ pub async fn seal_all(db: &Db) -> Result<u64, DbError> {
             }
         });
     }
+    let resealed = headers::seal_all(db, &id).await?;
+    sealed += resealed.count;
+    were_clear |= resealed.were_clear;
+    failed = resealed.failed.or(failed);
     if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await?
         && sealed_with(&value) != Some(&*id)
     {

@@ -49,6 +49,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::user::ALL,
         crate::webhook_delivery::ALL,
         crate::webhook_endpoint::ALL,
+        crate::webhook_endpoint::headers::ALL,
         crate::webhook_outbox::ALL,
     ]
     .concat()

@@ -30,6 +30,8 @@ pub enum Purpose {
     AppSecret,
     /// The secret of the dashboard's own app; its row is its name.
     Instance,
+    /// The headers of a webhook endpoint; its row is the endpoint.
+    WebhookHeaders,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
         match self {
             Purpose::AppSecret => "app_keys.secret",
             Purpose::Instance => "instance.value",
+            Purpose::WebhookHeaders => "webhook_endpoints.headers",
         }
     }
 }

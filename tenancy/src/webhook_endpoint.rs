@@ -3,9 +3,12 @@
 //!
 //! A change records a change of the app, so that nodes read its endpoints anew at once.
 
+pub(crate) mod headers;
+
 use crate::account::AccountId;
 use crate::clock::now_ms;
 use crate::db::{Db, DbError, read, tx};
+use crate::vault::Vault;
 use crate::{changes, statements};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -240,15 +243,16 @@ pub enum EndpointError {
 type EndpointRow = (String, i64, String, String, String, String, i64, Option<i64>, Option<i64>, i64);
 
 impl WebhookEndpoint {
-    fn from_row(row: EndpointRow) -> Result<WebhookEndpoint, DbError> {
+    fn from_row(vault: &Vault, row: EndpointRow) -> Result<WebhookEndpoint, DbError> {
         let (id, app_id, url, kinds, filter, headers, enabled, failing_since_ms, paused_ms, created_ms) = row;
+        let headers = headers::opened(vault, &id, &headers)?;
         Ok(WebhookEndpoint {
             id,
             app_id: app_id.cast_unsigned(),
             url,
             kinds: serde_json::from_str(&kinds).map_err(|_| DbError::row("webhook kinds"))?,
             channel_filter: serde_json::from_str(&filter).map_err(|_| DbError::row("webhook filter"))?,
-            headers: serde_json::from_str(&headers).map_err(|_| DbError::row("webhook headers"))?,
+            headers,
             enabled: enabled != 0,
             failing_since_ms,
             paused_ms,
@@ -282,6 +286,7 @@ pub async fn create(
         created_ms: now_ms(),
     };
     let app = app_id.cast_signed();
+    let sealed = headers::stored(db.vault(), &made.id, &made.headers).map_err(DbError::from)?;
     tx!(db, |t| {
         let held =
             sqlx::query(LOCK_APP).bind(account_id).bind(app).execute(&mut *t).await.map_err(DbError::from)?;
@@ -299,7 +304,7 @@ pub async fn create(
             .bind(&made.url)
             .bind(column(&made.kinds))
             .bind(column(&made.channel_filter))
-            .bind(column(&made.headers))
+            .bind(&sealed)
             .bind(made.created_ms)
             .execute(&mut *t)
             .await
@@ -314,14 +319,14 @@ pub async fn create(
 pub async fn list(db: &Db, account_id: &AccountId, app_id: u64) -> Result<Vec<WebhookEndpoint>, DbError> {
     let rows: Vec<EndpointRow> =
         read!(db, |p| sqlx::query_as(OF_APP).bind(account_id).bind(app_id.cast_signed()).fetch_all(p).await)?;
-    rows.into_iter().map(WebhookEndpoint::from_row).collect()
+    rows.into_iter().map(|row| WebhookEndpoint::from_row(db.vault(), row)).collect()
 }
 
 /// The endpoints of an app, oldest first. For nodes, never for a page of a customer.
 pub async fn list_for_node(db: &Db, app_id: u64) -> Result<Vec<WebhookEndpoint>, DbError> {
     let rows: Vec<EndpointRow> =
         read!(db, |p| sqlx::query_as(FOR_NODE).bind(app_id.cast_signed()).fetch_all(p).await)?;
-    rows.into_iter().map(WebhookEndpoint::from_row).collect()
+    rows.into_iter().map(|row| WebhookEndpoint::from_row(db.vault(), row)).collect()
 }
 
 /// An endpoint of an app of an account. `None` for an unknown one, another app's and another account's alike.
@@ -340,7 +345,7 @@ pub async fn find(
         .bind(id)
         .fetch_optional(p)
         .await)?;
-    row.map(WebhookEndpoint::from_row).transpose()
+    row.map(|row| WebhookEndpoint::from_row(db.vault(), row)).transpose()
 }
 
 /// Changes an endpoint and gives it back as it is now. `None` for one that [`find`] does not find.
@@ -359,6 +364,8 @@ pub async fn update(
         return Ok(None);
     }
     let app = app_id.cast_signed();
+    let headers =
+        headers.map(|all| headers::stored(db.vault(), id, &all)).transpose().map_err(DbError::from)?;
     let row: EndpointRow = tx!(db, |t| {
         let held =
             sqlx::query(LOCK_APP).bind(account_id).bind(app).execute(&mut *t).await.map_err(DbError::from)?;
@@ -380,7 +387,7 @@ pub async fn update(
             .bind(&url)
             .bind(kinds.as_ref().map(column))
             .bind(filter.as_ref().map(column))
-            .bind(headers.as_ref().map(column))
+            .bind(&headers)
             .bind(change.enabled.map(i64::from))
             .execute(&mut *t)
             .await
@@ -396,7 +403,7 @@ pub async fn update(
         row
     });
     db.notice().notify();
-    Ok(Some(WebhookEndpoint::from_row(row)?))
+    Ok(Some(WebhookEndpoint::from_row(db.vault(), row)?))
 }
 
 /// Deletes an endpoint with its log; what waits for it is not sent. False for one that [`find`] does not find.

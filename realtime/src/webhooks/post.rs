@@ -41,6 +41,8 @@ const LOOKUPS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 4;
 /// Header values of an answer that are kept, each.
 const HEADER_BYTES_MAX: usize = 1_024;
+/// Stands in the log for the value of an owner's header.
+const HIDDEN: &str = "••••";
 /// Headers of an answer that are kept.
 const HEADERS_MAX: usize = 50;
 
@@ -303,7 +305,10 @@ fn headers(post: &Post<'_>, target: &Target) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, text) in &post.endpoint.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header's name is none")?;
-        headers.insert(name, value(text.expose())?);
+        let mut own = value(text.expose())?;
+        // It may be a token of the customer's: the log has its name alone.
+        own.set_sensitive(true);
+        headers.insert(name, own);
     }
     let signature = protocol::signature::webhook(post.key.secret.expose(), &post.body);
     headers.insert(HOST, value(&target.authority())?);
@@ -325,6 +330,9 @@ fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
         .iter()
         .take(HEADERS_MAX)
         .map(|(name, value)| {
+            if value.is_sensitive() {
+                return (name.as_str().to_owned(), HIDDEN.to_owned());
+            }
             let value = String::from_utf8_lossy(value.as_bytes());
             (name.as_str().to_owned(), protocol::json::clip(&value, HEADER_BYTES_MAX).0.to_owned())
         })
@@ -425,6 +433,7 @@ mod tests {
         assert_eq!(lines, expected);
         assert_eq!(body, BODY);
         assert!(attempt.request_headers.contains(&("x-pusher-signature".into(), signature)));
+        assert!(attempt.request_headers.contains(&("x-token".into(), "••••".into())));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use crate::support::{dump, execute, make_app, on_both, on_both_urls, sign_up, text};
 use tenancy::app::{self, NewApp};
+use tenancy::webhook_endpoint::{self, EndpointChange, NewEndpoint};
 use tenancy::{Db, Vault, instance, sealing};
 
 /// One app with two pairs, whose secrets are given back with that of the system app.
@@ -151,6 +152,52 @@ async fn a_new_master_key_takes_over_while_secrets_are_used() {
         let status = sealing::status(&server).await.unwrap();
         assert_eq!((status.len(), &status[0].key_id, status[0].secrets), (1, &new, 5));
         assert_eq!(app::keys(&server, &account.id, made.id).await.unwrap()[0].secret, pair.secret);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_headers_of_webhook_endpoints_are_sealed_too() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let (made, _) = make_app(&db, &account).await;
+        let token = vec![("Authorization".to_owned(), "Bearer hush-hush".to_owned())];
+        let new = |headers| NewEndpoint {
+            url: "https://a.example/hooks".into(),
+            kinds: vec!["channel_occupied".into()],
+            headers,
+            ..NewEndpoint::default()
+        };
+        let one =
+            webhook_endpoint::create(&db, &account.id, made.id, new(token.clone())).await.unwrap().unwrap();
+        let plain = webhook_endpoint::create(&db, &account.id, made.id, new(vec![])).await.unwrap().unwrap();
+        let change = EndpointChange { headers: Some(token.clone()), ..EndpointChange::default() };
+        webhook_endpoint::update(&db, &account.id, made.id, &plain.id, change).await.unwrap();
+        assert!(!dump(&db).await.contains("hush-hush"));
+        for endpoint in webhook_endpoint::list_for_node(&db, made.id).await.unwrap() {
+            assert_eq!(endpoint.headers, token);
+        }
+
+        // As a release before wrote them.
+        let clear = r#"[["X-Token","in the clear"]]"#;
+        execute(&db, format!("update webhook_endpoints set headers = '{clear}' where id = '{}'", one.id))
+            .await;
+        let read = webhook_endpoint::find(&db, &account.id, made.id, &one.id).await.unwrap().unwrap();
+        assert_eq!(read.headers, [("X-Token".to_owned(), "in the clear".to_owned())]);
+        assert_eq!(sealing::seal_all(&db).await.unwrap(), 1);
+        assert!(!dump(&db).await.contains("in the clear"));
+        assert_eq!(webhook_endpoint::find(&db, &account.id, made.id, &one.id).await.unwrap().unwrap(), read);
+
+        // In another endpoint's row they do not open.
+        let text = text(&db, &format!("select headers from webhook_endpoints where id = '{}'", one.id)).await;
+        execute(
+            &db,
+            format!("update webhook_endpoints set headers = '{}' where id = '{}'", text.unwrap(), plain.id),
+        )
+        .await;
+        let error =
+            webhook_endpoint::find(&db, &account.id, made.id, &plain.id).await.unwrap_err().to_string();
+        assert!(error.contains("another row"), "{error}");
     })
     .await;
 }
