@@ -265,8 +265,9 @@ impl App {
         Some(MessageQuota { limit, left: limit.saturating_sub(self.scope.messages_today()) })
     }
 
-    /// Today's numbers.
+    /// Today's numbers. What other nodes counted comes with the next flush, which is asked to look.
     pub fn usage(&self) -> Usage {
+        self.meter.ask();
         Usage {
             connections: self.meter.connections(),
             scope_connections: self.scope.connections(),

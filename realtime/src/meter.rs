@@ -1,41 +1,92 @@
 //! Counters of connections and messages, per app and per meter scope (an account, or an app with a plan of its own).
 //!
-//! Plain atomics; a message counter knows its UTC day and starts again at zero when the day changes.
+//! Plain atomics; a message counter knows its UTC day and starts again at zero when the day changes. What is not yet in storage
+//! lies in cells of a minute; [`crate::usage`] empties them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
 
 use crate::clock;
 use crate::key_use::{NO_SLOT, Slot};
 
-/// A count that belongs to one UTC day.
-#[derive(Debug, Default)]
+const MINUTES_PER_DAY: u32 = 1_440;
+
+/// Bits of a day's count; above them is the day. 2⁴⁸ messages a day are 3 billion a second.
+const COUNT_BITS: u32 = 48;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+
+/// A count that belongs to one UTC day: the day and the number in one word, so that midnight loses nothing.
+#[derive(Debug)]
 pub(crate) struct DayCount {
-    day: AtomicU32,
-    count: AtomicI64,
+    word: AtomicU64,
+    /// What of it storage has, as far as this node knows: the day and the count.
+    stored: Mutex<(u32, u64)>,
+}
+
+fn word(day: u32, count: u64) -> u64 {
+    u64::from(day) << COUNT_BITS | count.min(COUNT_MASK)
+}
+
+fn day_of(word: u64) -> u32 {
+    (word >> COUNT_BITS) as u32
 }
 
 impl DayCount {
     pub(crate) fn starting_with(day: u32, count: u64) -> DayCount {
-        DayCount { day: day.into(), count: (count as i64).into() }
+        DayCount { word: word(day, count).into(), stored: Mutex::new((day, count)) }
     }
 
-    fn roll(&self) {
-        let today = clock::day();
-        let day = self.day.load(Relaxed);
-        if day < today && self.day.compare_exchange(day, today, Relaxed, Relaxed).is_ok() {
-            self.count.store(0, Relaxed);
+    /// Counts on a day. What comes late, for a day that is over, counts for the one that has begun.
+    fn add(&self, day: u32, n: u64) {
+        let mut seen = self.word.fetch_add(n, Relaxed).wrapping_add(n);
+        while day_of(seen) < day {
+            match self.word.compare_exchange_weak(seen, word(day, n), Relaxed, Relaxed) {
+                Ok(_) => return,
+                // Somebody else has begun the day, or counted on the old one.
+                Err(now) if day_of(now) >= day => {
+                    self.word.fetch_add(n, Relaxed);
+                    return;
+                }
+                Err(now) => seen = now,
+            }
         }
     }
 
-    pub(crate) fn add(&self, n: i64) {
-        self.roll();
-        self.count.fetch_add(n, Relaxed);
+    fn on(&self, day: u32) -> u64 {
+        let word = self.word.load(Relaxed);
+        if day_of(word) < day { 0 } else { word & COUNT_MASK }
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.roll();
-        self.count.load(Relaxed).max(0) as u64
+        self.on(clock::day())
+    }
+
+    /// Storage took this much of what was counted here on a day.
+    pub(crate) fn flushed(&self, day: u32, n: u64) {
+        let mut stored = self.stored.lock();
+        if stored.0 < day {
+            *stored = (day, 0);
+        }
+        if stored.0 == day {
+            stored.1 += n;
+        }
+    }
+
+    /// Storage has this much of a day, from all nodes: what others counted is added here.
+    pub(crate) fn stored(&self, day: u32, count: u64) {
+        let mut stored = self.stored.lock();
+        if stored.0 > day {
+            return;
+        }
+        let known = if stored.0 == day { stored.1 } else { 0 };
+        *stored = (day, count);
+        let _ = self.word.fetch_update(Relaxed, Relaxed, |seen| {
+            let here = if day_of(seen) < day { 0 } else { seen & COUNT_MASK };
+            let both = here.saturating_add(count).saturating_sub(known);
+            (day_of(seen) <= day && both != here).then(|| word(day, both))
+        });
     }
 }
 
@@ -43,7 +94,7 @@ impl DayCount {
 #[derive(Debug)]
 pub(crate) struct ScopeMeter {
     connections: AtomicU64,
-    messages: DayCount,
+    pub(crate) messages: DayCount,
 }
 
 impl ScopeMeter {
@@ -67,25 +118,40 @@ pub(crate) enum Class {
     Delivery,
     ClientEvent,
     Presence,
+    /// What a cache channel kept, to somebody who subscribed.
+    Cached,
     Read,
     Webhook,
 }
 
 /// Number of classes.
-const CLASSES: usize = 6;
+const CLASSES: usize = 7;
 
-/// Counts by class.
-pub(crate) type Counts = [i64; CLASSES];
+/// Counts by class, in the order of [`Class`].
+pub(crate) type Counts = [u64; CLASSES];
 
-/// One app's own counters; the classes hold what is not yet written to storage.
+/// What was counted in one minute and not yet taken.
+#[derive(Debug, Default)]
+struct Cell {
+    minute: AtomicU32,
+    counts: [AtomicU64; CLASSES],
+}
+
+/// One app's own counters.
 #[derive(Debug)]
 pub(crate) struct AppMeter {
     connections: AtomicU64,
     /// Open connections that don't count yet: their app wants them authorized first.
     unauthorized: AtomicU64,
     peak: AtomicU64,
-    messages: DayCount,
-    pending: [AtomicI64; CLASSES],
+    /// The last peak that was taken, and its minute.
+    peak_told: Mutex<(u32, u64)>,
+    pub(crate) messages: DayCount,
+    /// The minute that runs and the one before it. They are emptied every second; if that stands still for longer than a
+    /// minute, what lies there counts for a later one, and nothing is lost.
+    cells: [Cell; 2],
+    /// Somebody looked at the numbers: other nodes' counts are asked for at the next flush.
+    asked: AtomicBool,
 }
 
 impl AppMeter {
@@ -94,8 +160,10 @@ impl AppMeter {
             connections: 0.into(),
             unauthorized: 0.into(),
             peak: 0.into(),
+            peak_told: Mutex::default(),
             messages: DayCount::starting_with(day, messages),
-            pending: Default::default(),
+            cells: Default::default(),
+            asked: false.into(),
         }
     }
 
@@ -112,31 +180,59 @@ impl AppMeter {
         self.messages.get()
     }
 
-    pub(crate) fn count(&self, scope: &ScopeMeter, class: Class, n: i64) {
+    /// Counts messages, for the quota at once and for storage at the next flush.
+    pub(crate) fn count(&self, scope: &ScopeMeter, class: Class, n: u64) {
         if n != 0 {
-            self.messages.add(n);
-            scope.messages.add(n);
-            self.pending[class as usize].fetch_add(n, Relaxed);
+            self.count_at(scope, class, n, clock::minute());
         }
     }
 
-    /// Takes what storage has not seen: counts by class, and the highest number of connections since the last call.
-    pub(crate) fn take_pending(&self) -> (Counts, u64) {
-        let counts = std::array::from_fn(|i| self.pending[i].swap(0, Relaxed));
-        (counts, self.peak.swap(self.connections(), Relaxed))
+    fn count_at(&self, scope: &ScopeMeter, class: Class, n: u64, minute: u32) {
+        let day = minute / MINUTES_PER_DAY;
+        self.messages.add(day, n);
+        scope.messages.add(day, n);
+        let cell = &self.cells[(minute & 1) as usize];
+        let labelled = cell.minute.load(Relaxed);
+        if labelled < minute {
+            let _ = cell.minute.compare_exchange(labelled, minute, Relaxed, Relaxed);
+        }
+        cell.counts[class as usize].fetch_add(n, Relaxed);
+    }
+
+    /// Takes what storage has not seen, a line for each minute, and the highest number of connections if that is news in this
+    /// minute. Only the flush calls it.
+    pub(crate) fn take(&self) -> impl Iterator<Item = (u32, Counts, u64)> + '_ {
+        let minute = clock::minute();
+        let peak = self.peak.swap(self.connections(), Relaxed);
+        let mut told = self.peak_told.lock();
+        let is_news = peak > 0 && (told.0 < minute || told.1 < peak);
+        let peak = is_news.then(|| {
+            *told = (minute, peak);
+            (minute, Counts::default(), peak)
+        });
+        let cells = self.cells.iter().filter_map(|cell| {
+            let minute = cell.minute.load(Relaxed);
+            let counts: Counts = std::array::from_fn(|i| cell.counts[i].swap(0, Relaxed));
+            counts.iter().any(|n| *n != 0).then_some((minute, counts, 0))
+        });
+        cells.chain(peak)
     }
 
     /// Is there anything that storage has not seen?
     pub(crate) fn has_pending(&self) -> bool {
-        self.pending.iter().any(|n| n.load(Relaxed) != 0)
+        self.cells.iter().any(|cell| cell.counts.iter().any(|n| n.load(Relaxed) != 0))
     }
 
-    /// Gives back what storage did not take.
-    pub(crate) fn give_back(&self, counts: Counts, peak: u64) {
-        for (pending, n) in self.pending.iter().zip(counts) {
-            pending.fetch_add(n, Relaxed);
+    /// Other nodes' counts are wanted too.
+    pub(crate) fn ask(&self) {
+        if !self.asked.load(Relaxed) {
+            self.asked.store(true, Relaxed);
         }
-        self.peak.fetch_max(peak, Relaxed);
+    }
+
+    /// Was it asked for since the last call?
+    pub(crate) fn take_asked(&self) -> bool {
+        self.asked.load(Relaxed) && self.asked.swap(false, Relaxed)
     }
 }
 
@@ -223,5 +319,80 @@ impl Drop for Permit {
         } else {
             self.app.meter.unauthorized.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first minute of day 7.
+    const MIDNIGHT: u32 = 7 * MINUTES_PER_DAY;
+
+    #[test]
+    fn a_day_begins_at_zero_and_no_message_around_midnight_is_lost() {
+        let count = Arc::new(DayCount::starting_with(6, 100));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..50_000).for_each(|_| count.add(7, 1)));
+            }
+        });
+        assert_eq!(count.on(7), 200_000);
+        assert_eq!(count.on(8), 0, "another day");
+        count.add(6, 5);
+        assert_eq!(count.on(7), 200_005, "late");
+    }
+
+    #[test]
+    fn what_other_nodes_stored_is_added_once_and_what_is_on_its_way_stays() {
+        let count = DayCount::starting_with(7, 10);
+        count.add(7, 5);
+        count.add(7, 2);
+        count.flushed(7, 5);
+        count.stored(7, 15);
+        assert_eq!(count.on(7), 17, "nothing new: two are on their way");
+        count.stored(7, 115);
+        count.stored(7, 115);
+        assert_eq!(count.on(7), 117, "a hundred of others");
+        count.flushed(7, 2);
+        count.stored(7, 117);
+        assert_eq!(count.on(7), 117);
+        count.stored(7, 0);
+        assert_eq!(count.on(7), 0, "an app left with all that it used");
+        count.stored(8, 3);
+        count.stored(7, 900);
+        assert_eq!(
+            (count.on(8), count.stored.lock().1),
+            (3, 3),
+            "of the day before nothing is said any more"
+        );
+    }
+
+    #[test]
+    fn each_minute_is_taken_as_its_own_and_only_once() {
+        let (meter, scope) = (AppMeter::new(7, 0), ScopeMeter::new(7, 0));
+        meter.count_at(&scope, Class::Publish, 1, MIDNIGHT - 1);
+        meter.count_at(&scope, Class::Delivery, 20, MIDNIGHT);
+        meter.count_at(&scope, Class::Cached, 300, MIDNIGHT);
+        assert!(meter.has_pending());
+        let mut taken: Vec<_> = meter.take().collect();
+        taken.sort();
+        assert_eq!(
+            taken,
+            [(MIDNIGHT - 1, [1, 0, 0, 0, 0, 0, 0], 0), (MIDNIGHT, [0, 20, 0, 0, 300, 0, 0], 0)]
+        );
+        assert!(!meter.has_pending());
+        assert_eq!(meter.take().count(), 0);
+        assert_eq!((meter.messages.on(7), scope.messages.on(7)), (321, 321));
+    }
+
+    #[test]
+    fn a_flush_that_stands_still_blurs_minutes_and_loses_nothing() {
+        let (meter, scope) = (AppMeter::new(7, 0), ScopeMeter::new(7, 0));
+        for minute in 0..10 {
+            meter.count_at(&scope, Class::Read, 1, MIDNIGHT + minute);
+        }
+        let taken: u64 = meter.take().map(|(_, counts, _)| counts.iter().sum::<u64>()).sum();
+        assert_eq!(taken, 10);
     }
 }

@@ -18,7 +18,7 @@ use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
 use crate::shard::{self};
 use crate::subscribe::{self, Refusal};
 use crate::unknown_keys::UnknownKeys;
-use crate::usage::{self, UsageSink};
+use crate::usage::{self, Flusher, UsageSink};
 use crate::webhooks::Webhooks;
 
 /// The dashboard's own app, whose channels carry the console.
@@ -50,7 +50,7 @@ struct Inner {
     webhooks: Webhooks,
     later: Later,
     sink: Arc<dyn UsageSink>,
-    flushing: tokio::sync::Mutex<()>,
+    flusher: tokio::sync::Mutex<Flusher>,
     echo: OnceLock<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Node {
             webhooks: Webhooks::default(),
             later: Later::default(),
             sink,
-            flushing: tokio::sync::Mutex::default(),
+            flusher: tokio::sync::Mutex::new(Flusher::new()),
             echo: OnceLock::new(),
         }));
         for (id, starter) in starters.into_iter().enumerate() {
@@ -253,8 +253,8 @@ impl Node {
     }
 
     async fn flush_usage(&self) {
-        let _one_at_a_time = self.0.flushing.lock().await;
-        if let Err(error) = usage::flush(self.apps(), &*self.0.sink).await {
+        let mut flusher = self.0.flusher.lock().await;
+        if let Err(error) = flusher.flush(self.apps(), &*self.0.sink).await {
             tracing::warn!(%error, "usage was not written; it will be tried again");
         }
         if let Err(error) = usage::tell_keys(self.apps(), &*self.0.sink).await {

@@ -141,7 +141,7 @@ impl Node {
             recipients += self.broker().publish(self, app, channel, publication);
         }
         if !internal {
-            app.meter.count(&app.scope, Class::Delivery, recipients as i64);
+            app.meter.count(&app.scope, Class::Delivery, recipients);
             self.record_publish(app, publication, recipients);
         }
         Published { recipients }
@@ -177,7 +177,7 @@ impl Node {
             held.reaches(Some(sender))
         });
         let recipients = entered.unwrap_or(0);
-        app.meter.count(&app.scope, Class::ClientEvent, 1 + recipients as i64);
+        app.meter.count(&app.scope, Class::ClientEvent, 1 + recipients);
         app.console.record(Kind::ClientEvent, |row| {
             row.channel = Row::text(channel);
             row.event = Row::text(event);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::{App, AppSnapshot};
 use crate::apps::{AppRecord, AppSource, SourceError};
 use crate::node::{Node, NodeConfig};
-use crate::usage::{BoxFuture, UsageDelta, UsageSink};
+use crate::usage::{BoxFuture, Report, Totals, UsageSink};
 
 struct OneApp(AppSnapshot);
 
@@ -21,8 +21,8 @@ impl AppSource for OneApp {
 }
 
 impl UsageSink for OneApp {
-    fn add(&self, _: Vec<UsageDelta>) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async { Ok(()) })
+    fn take(&self, _: Report) -> BoxFuture<'_, Result<Vec<Totals>, SourceError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use protocol::limits::INBOUND_MESSAGE_BYTES_MAX;
 use realtime::apps::{AppRecord, AppSource, SourceError};
-use realtime::usage::{BoxFuture, UsageDelta, UsageSink};
+use realtime::usage::{BoxFuture, Report, Totals, UsageSink};
 use realtime::{Node, NodeConfig};
 use server::accept::{self, Door};
 use server::tls::{CertificateFiles, Tls};
@@ -29,8 +29,8 @@ impl AppSource for NoApps {
 }
 
 impl UsageSink for NoApps {
-    fn add(&self, _: Vec<UsageDelta>) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async { Ok(()) })
+    fn take(&self, _: Report) -> BoxFuture<'_, Result<Vec<Totals>, SourceError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 }
 

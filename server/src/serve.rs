@@ -95,6 +95,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     tokio::spawn(wiring::follow(db.clone(), node.clone(), seq));
     tokio::spawn(wiring::carry_out(db.clone()));
     tokio::spawn(wiring::sweep_sessions(db.clone()));
+    tokio::spawn(wiring::keep(db.clone()));
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;

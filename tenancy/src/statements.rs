@@ -46,6 +46,8 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::subscription::due::ALL,
         crate::token::ALL,
         crate::usage::ALL,
+        crate::usage::report::ALL,
+        crate::usage::series::ALL,
         crate::user::ALL,
         crate::webhook_delivery::ALL,
         crate::webhook_endpoint::ALL,

@@ -1,40 +1,34 @@
-//! Meters per app and UTC day, added up from what nodes report. An account's use is the sum over its apps, without
-//! those on a plan of their own, deleted apps included. Deciding what a count means is the data plane's work.
+//! Meters per app, added up from what nodes report ([`report`]), by the day here and over time in [`series`]. An account's use is
+//! the sum over its apps, without those on a plan of their own, deleted apps included. Deciding what a count means is the data
+//! plane's work.
+
+pub mod report;
+pub mod series;
 
 use crate::account::AccountId;
-use crate::db::{Db, DbError, read, tx};
+use crate::db::{Db, DbError, read};
 use crate::statements;
 
+pub use report::add;
+
 statements::sqls! {
-    ADD = "insert into usage_days
-            (app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak, webhooks)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        on conflict (app_id, day) do update set
-            publishes = usage_days.publishes + excluded.publishes,
-            deliveries = usage_days.deliveries + excluded.deliveries,
-            client_events = usage_days.client_events + excluded.client_events,
-            presence = usage_days.presence + excluded.presence,
-            reads = usage_days.reads + excluded.reads,
-            webhooks = usage_days.webhooks + excluded.webhooks,
-            connections_peak = case when excluded.connections_peak > usage_days.connections_peak
-                then excluded.connections_peak else usage_days.connections_peak end";
-    OF_APP = "select app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak, webhooks
+    OF_APP = "select app_id, day, publishes, deliveries, client_events, presence, cached, reads, connections_peak, webhooks
         from usage_days where app_id = $1 and day = $2";
-    OF_ACCOUNT = "select u.app_id, u.day, u.publishes, u.deliveries, u.client_events, u.presence, u.reads,
+    OF_ACCOUNT = "select u.app_id, u.day, u.publishes, u.deliveries, u.client_events, u.presence, u.cached, u.reads,
             u.connections_peak, u.webhooks
         from usage_days u join app_ids i on i.id = u.app_id
         where i.account_id = $1 order by u.day desc, u.app_id limit $2";
     /// Without apps on a plan of their own. The peaks of several apps may come at different hours: their sum is the most that it can
     /// have been.
     ACCOUNT_DAYS = "select u.day,
-            cast(sum(u.publishes + u.deliveries + u.client_events + u.presence + u.reads + u.webhooks) as bigint),
+            cast(sum(u.publishes + u.deliveries + u.client_events + u.presence + u.cached + u.reads + u.webhooks) as bigint),
             cast(sum(u.connections_peak) as bigint)
         from usage_days u join app_ids i on i.id = u.app_id
         where i.account_id = $1 and i.metered_apart = 0 and u.day > $2 group by u.day order by u.day";
-    APP_MESSAGES = "select cast(coalesce(sum(publishes + deliveries + client_events + presence + reads + webhooks), 0) as bigint)
+    APP_MESSAGES = "select cast(coalesce(sum(publishes + deliveries + client_events + presence + cached + reads + webhooks), 0) as bigint)
         from usage_days where app_id = $1 and day = $2";
     ACCOUNT_MESSAGES = "select cast(coalesce(
-            sum(u.publishes + u.deliveries + u.client_events + u.presence + u.reads + u.webhooks), 0) as bigint)
+            sum(u.publishes + u.deliveries + u.client_events + u.presence + u.cached + u.reads + u.webhooks), 0) as bigint)
         from usage_days u join app_ids i on i.id = u.app_id
         where i.account_id = $1 and i.metered_apart = 0 and u.day = $2";
 }
@@ -42,57 +36,84 @@ statements::sqls! {
 /// Days of apps that are given at once: a year of 27 apps, about 2 MB as JSON.
 pub const ACCOUNT_ROWS_MAX: u32 = 10_000;
 
-/// What one app used since the last report, all in messages as the plans count them, but for the last.
+/// Messages by class, as the plans count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events published over the HTTP API.
+    pub publishes: i64,
+    /// Deliveries of published events to connections.
+    pub deliveries: i64,
+    /// Client events, and their deliveries.
+    pub client_events: i64,
+    /// Deliveries of presence announcements.
+    pub presence: i64,
+    /// Deliveries of what a cache channel kept.
+    pub cached: i64,
+    /// Other calls of the HTTP API.
+    pub reads: i64,
+    /// POSTs to webhook endpoints, each attempt.
+    pub webhooks: i64,
+}
+
+impl Counts {
+    /// All classes together: what a plan limits.
+    pub fn total(&self) -> i64 {
+        let Counts { publishes, deliveries, client_events, presence, cached, reads, webhooks } = *self;
+        publishes + deliveries + client_events + presence + cached + reads + webhooks
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Counts;
+
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            publishes: self.publishes + other.publishes,
+            deliveries: self.deliveries + other.deliveries,
+            client_events: self.client_events + other.client_events,
+            presence: self.presence + other.presence,
+            cached: self.cached + other.cached,
+            reads: self.reads + other.reads,
+            webhooks: self.webhooks + other.webhooks,
+        }
+    }
+}
+
+/// What one app used on a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageDelta {
     /// The app; one that is in no database (from the settings) is counted all the same.
     pub app_id: u64,
     /// The UTC day, in days since 1970; see [`crate::clock::day_of`].
     pub day: u32,
-    /// Events published over the HTTP API.
+    /// [`Counts::publishes`]
     pub publishes: i64,
-    /// Deliveries of events, published or sent by clients, to connections.
+    /// [`Counts::deliveries`]
     pub deliveries: i64,
-    /// Client events received.
+    /// [`Counts::client_events`]
     pub client_events: i64,
-    /// Deliveries of presence announcements.
+    /// [`Counts::presence`]
     pub presence: i64,
-    /// Other calls of the HTTP API.
+    /// [`Counts::cached`]
+    pub cached: i64,
+    /// [`Counts::reads`]
     pub reads: i64,
-    /// POSTs to webhook endpoints, each attempt.
+    /// [`Counts::webhooks`]
     pub webhooks: i64,
-    /// Most connections at the same time: no delta; the largest report of the day counts.
+    /// Most connections at the same time.
     pub connections_peak: i64,
 }
 
-/// Adds reports, all of them or none.
-pub async fn add(db: &Db, deltas: &[UsageDelta]) -> Result<(), DbError> {
-    if deltas.is_empty() {
-        return Ok(());
+impl UsageDelta {
+    /// Its messages by class.
+    pub fn counts(&self) -> Counts {
+        let UsageDelta { publishes, deliveries, client_events, presence, cached, reads, webhooks, .. } =
+            *self;
+        Counts { publishes, deliveries, client_events, presence, cached, reads, webhooks }
     }
-    // In one order everywhere, or two nodes that report at once could wait for each other's rows for ever.
-    let mut deltas = deltas.to_vec();
-    deltas.sort_by_key(|delta| (delta.app_id, delta.day));
-    tx!(db, |t| {
-        for delta in &deltas {
-            sqlx::query(ADD)
-                .bind(delta.app_id.cast_signed())
-                .bind(i64::from(delta.day))
-                .bind(delta.publishes)
-                .bind(delta.deliveries)
-                .bind(delta.client_events)
-                .bind(delta.presence)
-                .bind(delta.reads)
-                .bind(delta.connections_peak)
-                .bind(delta.webhooks)
-                .execute(&mut *t)
-                .await?;
-        }
-    });
-    Ok(())
 }
 
-type DayRow = (i64, i64, i64, i64, i64, i64, i64, i64, i64);
+type DayRow = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
 
 /// The meters of an app on a day; all 0 if there are none.
 pub async fn app_day(db: &Db, app_id: u64, day: u32) -> Result<UsageDelta, DbError> {
@@ -116,7 +137,7 @@ pub async fn of_account(db: &Db, account_id: &AccountId) -> Result<Vec<UsageDelt
 }
 
 fn from_row(
-    (app_id, day, publishes, deliveries, client_events, presence, reads, connections_peak, webhooks): DayRow,
+    (app_id, day, publishes, deliveries, client_events, presence, cached, reads, connections_peak, webhooks): DayRow,
 ) -> UsageDelta {
     UsageDelta {
         app_id: app_id.cast_unsigned(),
@@ -125,6 +146,7 @@ fn from_row(
         deliveries,
         client_events,
         presence,
+        cached,
         reads,
         webhooks,
         connections_peak,

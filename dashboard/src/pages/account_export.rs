@@ -145,6 +145,7 @@ fn day_json(day: &UsageDelta) -> Value {
         "deliveries": day.deliveries,
         "client_events": day.client_events,
         "presence": day.presence,
+        "cached": day.cached,
         "reads": day.reads,
         "webhooks": day.webhooks,
         "connections_peak": day.connections_peak,

@@ -106,7 +106,7 @@ impl Shard {
         let announce = |channel: &mut Channel| {
             if let Some(member) = &member {
                 let text = server_message::member_added(&channel.name, &member.user_id, &member.user_info);
-                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions()));
+                app.meter.count(&app.scope, Class::Presence, u64::from(channel.subscriptions()));
                 node.enter(channel, frame::text(&text), None);
             }
         };
@@ -145,7 +145,7 @@ impl Shard {
         self.send(index, &frame::text(&success));
         match cached {
             Some(last) => {
-                app.meter.count(&app.scope, Class::Delivery, 1);
+                app.meter.count(&app.scope, Class::Cached, 1);
                 self.send(index, &last);
             }
             None if kind.cache => self.send(index, &frame::text(&server_message::cache_miss(&joined.name))),
@@ -221,7 +221,7 @@ impl Shard {
         self.remove_subscriber(&gone);
         let settled = |channel: &mut Channel, left: &Left| {
             if let Some(user) = gone.user_id.as_ref().filter(|_| left.member_removed) {
-                app.meter.count(&app.scope, Class::Presence, i64::from(channel.subscriptions()));
+                app.meter.count(&app.scope, Class::Presence, u64::from(channel.subscriptions()));
                 node.enter(channel, frame::text(&server_message::member_removed(&channel.name, user)), None);
             }
             node.count_changed(&app, channel, Instant::now());

@@ -48,6 +48,14 @@ pub(super) fn today() -> u32 {
     (tenancy::now_ms() / 86_400_000) as u32
 }
 
+/// What an app is counted with: its account, or without one itself.
+pub(super) fn meter_scope(app_id: u64, account: Option<&str>) -> String {
+    match account {
+        Some(id) => format!("account:{id}"),
+        None => format!("app:{app_id}"),
+    }
+}
+
 fn features(stored: tenancy::app::Features) -> Features {
     let tenancy::app::Features {
         subscription_counts,
@@ -96,7 +104,7 @@ impl Source {
             allowed_origins: Vec::new(),
             keys: vec![KeyPair { key: key.into(), secret: Secret::new(secret) }],
             limits: NO_LIMITS,
-            meter_scope: format!("app:{id}").into(),
+            meter_scope: meter_scope(id, None).into(),
             access: "".into(),
             // A static app has no page on which to make an endpoint.
             webhooks: Vec::new(),
@@ -116,12 +124,12 @@ impl Source {
         let app_messages =
             tenancy::usage::app_messages(&self.db, app.id, day).await.map_err(unreachable_store)?;
         let (scope, scope_messages, plan) = match app.plan {
-            Some(plan) => (format!("app:{}", app.id), app_messages, plan),
+            Some(plan) => (meter_scope(app.id, None), app_messages, plan),
             None => {
                 let used = tenancy::usage::account_messages(&self.db, &app.account_id, day)
                     .await
                     .map_err(unreachable_store)?;
-                (format!("account:{}", app.account_id), used, view.account_plan)
+                (meter_scope(app.id, Some(&app.account_id)), used, view.account_plan)
             }
         };
         let webhooks = webhook_endpoint::list_for_node(&self.db, app.id).await.map_err(unreachable_store)?;

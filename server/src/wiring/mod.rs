@@ -6,6 +6,7 @@ mod change_notices;
 mod key_ends;
 mod live_numbers;
 mod session_ends;
+mod usage_keep;
 mod usage_sink;
 mod webhook_store;
 
@@ -14,5 +15,6 @@ pub use change_notices::follow;
 pub use key_ends::carry_out;
 pub use live_numbers::LiveNumbers;
 pub use session_ends::sweep_sessions;
+pub use usage_keep::keep;
 pub use usage_sink::Sink;
 pub use webhook_store::Webhooks;

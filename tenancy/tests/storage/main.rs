@@ -18,4 +18,5 @@ mod subscriptions;
 mod support;
 mod tokens;
 mod usage;
+mod usage_reports;
 mod webhooks;

@@ -23,13 +23,14 @@ async fn reports_add_up_and_the_peak_is_the_largest() {
             presence: 4_000,
             reads: 50_000,
             webhooks: 600_000,
+            cached: 7_000_000,
             connections_peak: peak,
         };
         assert_eq!(app_messages(&db, 1001, DAY).await.unwrap(), 0);
         usage::add(&db, &[]).await.unwrap();
         usage::add(&db, &[report(3), report(9)]).await.unwrap();
         usage::add(&db, &[report(5)]).await.unwrap();
-        assert_eq!(app_messages(&db, 1001, DAY).await.unwrap(), 3 * 654_321);
+        assert_eq!(app_messages(&db, 1001, DAY).await.unwrap(), 3 * 7_654_321);
         let day = usage::app_day(&db, 1001, DAY).await.unwrap();
         let expected = UsageDelta {
             publishes: 3,
@@ -38,6 +39,7 @@ async fn reports_add_up_and_the_peak_is_the_largest() {
             presence: 12_000,
             reads: 150_000,
             webhooks: 1_800_000,
+            cached: 21_000_000,
             connections_peak: 9,
             ..report(0)
         };
