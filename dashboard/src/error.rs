@@ -15,6 +15,7 @@ use tenancy::db::DbError;
 use tenancy::role::Permission;
 
 use crate::page;
+use crate::pages::second_factor;
 
 /// Why a page can't be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum PageError {
     TooManyTries,
     /// Their role in the organisation doesn't have it.
     NotAllowed(Permission),
+    /// The organisation asks its people for a second factor, and they have none.
+    SecondFactorNeeded,
     /// They belong to no organisation.
     NoOrganisation,
     /// Nobody is signed in; `next` is where to go afterwards.
@@ -131,6 +134,12 @@ impl PageError {
             PageError::NotAllowed(permission) => {
                 (StatusCode::FORBIDDEN, "not_allowed", "Your role doesn't allow this", who_may(*permission))
             }
+            PageError::SecondFactorNeeded => (
+                StatusCode::FORBIDDEN,
+                "second_factor_needed",
+                "Two-step sign-in is required",
+                "This organisation requires two-step sign-in. Set it up on your account's page, then everything is back.",
+            ),
             PageError::NoOrganisation => (
                 StatusCode::FORBIDDEN,
                 "no_organisation",
@@ -249,6 +258,7 @@ impl IntoResponse for PageError {
         let (status, _, title, text) = self.facts();
         let mut response = match &self {
             PageError::SignedOut { next } => Redirect::to(&page::login_path(next.as_deref())).into_response(),
+            PageError::SecondFactorNeeded => Redirect::to(second_factor::PATH).into_response(),
             _ => {
                 let onward = match &self {
                     PageError::AppNotFound => ("/dash", "All apps"),

@@ -19,6 +19,8 @@ mod origins;
 pub mod page;
 pub mod pages;
 mod plan_columns;
+mod proof;
+mod qr;
 mod reveal;
 pub mod scope;
 pub mod server_admin;
@@ -46,6 +48,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::front::routes())
         .merge(pages::signup::routes())
         .merge(pages::login::routes())
+        .merge(pages::login_code::routes())
         .merge(pages::login_link::routes())
         .merge(pages::setup::routes())
         .merge(pages::invite::routes())
@@ -60,6 +63,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::home::routes())
         .merge(pages::account::routes())
         .merge(pages::account_export::routes())
+        .merge(pages::second_factor::routes())
         .merge(pages::organisations::routes())
         .merge(pages::organisation::routes())
         .merge(pages::people::routes())

@@ -25,6 +25,8 @@ pub struct Frame {
     pub billing: Option<BillingFrame>,
     /// All that they belong to, as the switcher lists them.
     pub organisations: Vec<Choice>,
+    /// A code is asked of them before something is deleted.
+    pub second_factor: bool,
     role: Option<Role>,
 }
 
@@ -56,7 +58,8 @@ impl Frame {
             email: current.user().email.clone(),
             account: here.map(|here| here.account.name.clone()).unwrap_or_default(),
             organisations: current.memberships().iter().map(choice).collect(),
-            role: here.map(|here| here.role),
+            role: here.filter(|here| !here.is_locked).map(|here| here.role),
+            second_factor: current.second_factor(),
             billing: current.billing().cloned(),
         }
     }

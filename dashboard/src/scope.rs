@@ -76,6 +76,9 @@ impl<P: Needs> FromRequestParts<Dashboard> for CurrentApp<P> {
         let id = app_id(parts, state).await.ok_or(PageError::AppNotFound)?;
         // First whether it is there for them, then what they may do: who may nothing learns nothing of other apps.
         let Some(here) = current.here() else { return Err(PageError::NoOrganisation) };
+        if here.is_locked {
+            return Err(PageError::SecondFactorNeeded);
+        }
         let app = tenancy::membership::app(state.db(), here, id).await?.ok_or(PageError::AppNotFound)?;
         current.allowed(P::PERMISSION)?;
         Ok(CurrentApp(app, PhantomData))

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{COOKIE, SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -16,14 +17,18 @@ use tenancy::membership::{self, Membership};
 use tenancy::role::Permission;
 use tenancy::session::{Client, Session};
 use tenancy::user::User;
+use tenancy::{pending_sign_in, second_factor};
 
 use crate::billing_notice::BillingFrame;
 use crate::client::{ClientAddr, RequestOrigin};
 use crate::error::PageError;
+use crate::pages::login_code;
 use crate::{Dashboard, acts, billing_notice, csrf};
 
 /// The cookie's name.
 pub const SESSION_COOKIE: &str = "fanfare_session";
+/// The cookie of who gave a password and not yet a code. It opens nothing but that question.
+pub(crate) const PENDING_COOKIE: &str = "fanfare_pending";
 /// How long a browser keeps the cookie, in seconds (30 days: the absolute end of a session).
 const COOKIE_SECONDS: u32 = 30 * 24 * 3600;
 
@@ -43,6 +48,7 @@ struct Inner {
     server_admin: bool,
     email_confirmed: bool,
     billing: Option<BillingFrame>,
+    second_factor: bool,
 }
 
 impl std::fmt::Debug for CurrentUser {
@@ -71,6 +77,9 @@ impl CurrentUser {
     /// Their place, if it allows this.
     pub(crate) fn allowed(&self, permission: Permission) -> Result<&Membership, PageError> {
         let here = self.here().ok_or(PageError::NoOrganisation)?;
+        if here.is_locked {
+            return Err(PageError::SecondFactorNeeded);
+        }
         if here.role.allows(permission) { Ok(here) } else { Err(PageError::NotAllowed(permission)) }
     }
 
@@ -104,6 +113,11 @@ impl CurrentUser {
         self.0.email_confirmed
     }
 
+    /// Is a code asked of them?
+    pub fn second_factor(&self) -> bool {
+        self.0.second_factor
+    }
+
     /// What pages say about the billing; `None`: there is none here.
     pub fn billing(&self) -> Option<&BillingFrame> {
         self.0.billing.as_ref()
@@ -127,7 +141,7 @@ impl CurrentUser {
         let here = chosen.or((!memberships.is_empty()).then_some(0));
         let ClientAddr(ip) = ClientAddr::of(&parts.extensions);
         let client = client_of(ip, &parts.headers);
-        let Session { user, id_hash: session_id, server_admin, email_confirmed, .. } = session;
+        let Session { user, id_hash: session_id, server_admin, email_confirmed, second_factor, .. } = session;
         let billing = match here {
             Some(at) => billing_notice::of(dashboard, &memberships[at].account.id).await?,
             None => None,
@@ -142,6 +156,7 @@ impl CurrentUser {
             server_admin,
             email_confirmed,
             billing,
+            second_factor,
         };
         let current = CurrentUser(Arc::new(inner));
         parts.extensions.insert(current.clone());
@@ -187,6 +202,28 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
             *key == name && !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric())
         })
         .map(|(_, value)| value)
+}
+
+/// What follows a first proof of who somebody is, such as their password: the page `next`, with a session; or, if their second
+/// factor is on, the question for a code, without one.
+pub(crate) async fn enter(
+    dashboard: &Dashboard,
+    user: &User,
+    next: Option<&str>,
+    ip: IpAddr,
+    headers: &HeaderMap,
+    origin: &RequestOrigin,
+) -> Result<Response, PageError> {
+    if second_factor::standing(dashboard.db(), &user.id).await?.is_on() {
+        let token = pending_sign_in::start(dashboard.db(), &user.id).await?;
+        let mut response = Redirect::to(&login_code::path(next)).into_response();
+        let seconds = (pending_sign_in::LIFETIME_MS / 1_000) as u32;
+        set_cookie(response.headers_mut(), PENDING_COOKIE, &token, seconds, origin.https);
+        return Ok(response);
+    }
+    let mut response = Redirect::to(next.unwrap_or("/dash")).into_response();
+    sign_in(dashboard, user, ip, headers, origin, response.headers_mut()).await?;
+    Ok(response)
 }
 
 /// Starts a session for `user` and ends the one that the browser held, so that an id known before sign-in opens nothing.

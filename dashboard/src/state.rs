@@ -11,7 +11,7 @@ use tenancy::app::App;
 use tenancy::db::Db;
 use tenancy::instance::SystemApp;
 use tenancy::plan::Plan;
-use tenancy::throttle::SignInThrottle;
+use tenancy::throttle::{CodeThrottle, SignInThrottle};
 use tokio::sync::Mutex;
 
 /// Who may make an account.
@@ -105,6 +105,7 @@ struct Shared {
     live: Arc<dyn Live>,
     system: SystemApp,
     throttle: SignInThrottle,
+    codes: CodeThrottle,
     setup: Mutex<()>,
 }
 
@@ -121,8 +122,8 @@ impl fmt::Debug for Dashboard {
 impl Dashboard {
     /// Pages over this database. `system` signs the console's own subscriptions.
     pub fn new(db: Db, config: DashboardConfig, live: Arc<dyn Live>, system: SystemApp) -> Dashboard {
-        let throttle = SignInThrottle::new();
-        Dashboard(Arc::new(Shared { db, config, live, system, throttle, setup: Mutex::new(()) }))
+        let (throttle, codes, setup) = (SignInThrottle::new(), CodeThrottle::default(), Mutex::new(()));
+        Dashboard(Arc::new(Shared { db, config, live, system, throttle, codes, setup }))
     }
 
     /// The database.
@@ -158,6 +159,11 @@ impl Dashboard {
     /// The brake on password guessing.
     pub(crate) fn throttle(&self) -> &SignInThrottle {
         &self.0.throttle
+    }
+
+    /// The brake on guessing of second factors.
+    pub(crate) fn codes(&self) -> &CodeThrottle {
+        &self.0.codes
     }
 
     /// Held while the first owner is made, so that two requests at once can't make two.

@@ -179,6 +179,13 @@ enum Admin {
         #[arg(long)]
         password: String,
     },
+    /// Take away the second factor of somebody who lost it; all their sessions end.
+    #[command(name = "reset-2fa")]
+    ResetSecondFactor {
+        /// Whose.
+        #[arg(long)]
+        email: String,
+    },
     /// Let somebody look after this server: the pages below /dash/server. The first owner may anyway.
     Promote {
         /// Their e-mail.
@@ -261,6 +268,14 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                     "nobody has the e-mail {email}"
                 );
                 println!("{email} looks after this server now");
+                Ok(())
+            }
+            Some(Command::Admin(Admin::ResetSecondFactor { email })) => {
+                let db = serve::open_db(&config).await?;
+                operator::reset_second_factor(&db, email).await?;
+                println!(
+                    "{email} signs in with the password alone now, and can set two-step sign-in up anew"
+                );
                 Ok(())
             }
             Some(Command::Secrets(command)) => {

@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use anyhow::{Context, bail};
 use tenancy::account::Account;
 use tenancy::app::{App, AppKey};
+use tenancy::audit::{self, Action, By, Entry, Via};
 use tenancy::db::Db;
+use tenancy::session::Client;
 use tenancy::user::{SignUpError, User};
 
 use crate::config::Config;
@@ -17,6 +19,25 @@ pub(crate) async fn make_owner(db: &Db, email: &str, password: &str) -> anyhow::
         SignUpError::Db(error) => anyhow::Error::new(error),
         other => anyhow::anyhow!("the owner was not made: {other}"),
     })
+}
+
+/// Takes away somebody's second factor; each organisation of theirs finds it in its audit log.
+pub(crate) async fn reset_second_factor(db: &Db, email: &str) -> anyhow::Result<()> {
+    let (user, _) = tenancy::user::find_by_email(db, email)
+        .await?
+        .with_context(|| format!("nobody has the e-mail {email}"))?;
+    if !tenancy::second_factor::reset(db, &user.id).await? {
+        bail!("{email} has no second factor");
+    }
+    let label = "fanfare admin reset-2fa".to_owned();
+    let by = By { user_id: None, label, client: Client::default(), via: Via::Cli };
+    for place in tenancy::membership::of_user(db, &user.id).await? {
+        let (account_id, target) = (&place.account.id, &*user.email);
+        let action = Action::SecondFactorReset;
+        let entry = Entry { account_id, action, app_id: None, target, details: serde_json::Value::Null };
+        audit::record(db, &by, entry).await?;
+    }
+    Ok(())
 }
 
 /// `FANFARE_ADMIN_EMAIL` and `_PASSWORD`: only while nobody exists.

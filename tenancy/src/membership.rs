@@ -11,7 +11,8 @@ use crate::statements;
 use crate::user::UserId;
 
 statements::sqls! {
-    OF_USER = "select a.id, a.name, a.plan, a.created_ms, m.role, m.all_apps
+    OF_USER = "select a.id, a.name, a.plan, a.created_ms, m.role, m.all_apps, a.second_factor_required,
+            (select count(*) from second_factors f where f.user_id = m.user_id and f.confirmed_ms is not null)
         from memberships m join accounts a on a.id = m.account_id
         where m.user_id = $1 order by m.created_ms, a.id limit $2";
     ACCOUNT_OF_APP = "select account_id from apps where id = $1";
@@ -32,6 +33,10 @@ pub struct Membership {
     pub role: Role,
     /// They see all apps; otherwise those that they were granted. Narrows only a role that [`Role::can_be_narrowed`].
     pub all_apps: bool,
+    /// The organisation asks all its people for a second factor.
+    pub second_factor_required: bool,
+    /// It does, and they have none: they see nothing of it until they do.
+    pub is_locked: bool,
 }
 
 impl Membership {
@@ -41,19 +46,21 @@ impl Membership {
     }
 }
 
-type Row = (String, String, String, i64, String, i64);
+type Row = (String, String, String, i64, String, i64, i64, i64);
 
 /// Everything a person belongs to, oldest first.
 pub async fn of_user(db: &Db, user_id: &UserId) -> Result<Vec<Membership>, DbError> {
     let rows: Vec<Row> =
         read!(db, |p| sqlx::query_as(OF_USER).bind(user_id).bind(PER_PERSON_MAX).fetch_all(p).await)?;
-    let membership = |(id, name, plan, created_ms, role, all_apps): Row| {
+    let membership = |(id, name, plan, created_ms, role, all_apps, required, factors): Row| {
         let account: AccountRow = (id, name, plan, created_ms);
         Ok(Membership {
             user_id: user_id.clone(),
             account: Account::from_row(account)?,
             role: Role::parse(&role).ok_or(DbError::row("role"))?,
             all_apps: all_apps != 0,
+            second_factor_required: required != 0,
+            is_locked: required != 0 && factors == 0,
         })
     };
     rows.into_iter().map(membership).collect()
@@ -67,6 +74,9 @@ pub async fn account_of_app(db: &Db, app_id: u64) -> Result<Option<String>, DbEr
 
 /// The apps that a member sees, oldest id first.
 pub async fn apps(db: &Db, of: &Membership) -> Result<Vec<App>, DbError> {
+    if of.is_locked {
+        return Ok(Vec::new());
+    }
     let mut apps = app::list(db, &of.account.id).await?;
     if of.is_narrowed() {
         let granted = granted(db, of).await?;
@@ -75,9 +85,10 @@ pub async fn apps(db: &Db, of: &Membership) -> Result<Vec<App>, DbError> {
     Ok(apps)
 }
 
-/// An app that a member sees. `None` for an unknown one, another organisation's, and one that they were not granted alike.
+/// An app that a member sees. `None` for an unknown one, another organisation's, and one that they were not granted alike; and
+/// for all while they are locked out.
 pub async fn app(db: &Db, of: &Membership, id: u64) -> Result<Option<App>, DbError> {
-    if of.is_narrowed() && !granted(db, of).await?.contains(&id) {
+    if of.is_locked || (of.is_narrowed() && !granted(db, of).await?.contains(&id)) {
         return Ok(None);
     }
     app::find(db, &of.account.id, id).await

@@ -6,7 +6,7 @@ use crate::db::{Db, DbError, read, tx, write};
 use crate::instance;
 use crate::secret::Secret;
 use crate::statements;
-use crate::vault::{Purpose, sealed_with};
+use crate::vault::{Purpose, VaultError, sealed_with};
 use crate::webhook_endpoint::headers;
 
 statements::sqls! {
@@ -15,6 +15,10 @@ statements::sqls! {
         order by key limit $3";
     /// Only if nobody was quicker, and not for a pair that was deleted meanwhile.
     RESEAL = "update app_keys set secret = $1, sealed_with = $2 where key = $3 and secret = $4";
+    FACTOR_COUNTS = "select sealed_with, count(*) from second_factors group by sealed_with order by sealed_with";
+    FACTORS_NOT_YET = "select user_id, secret from second_factors where sealed_with <> $1 and user_id > $2
+        order by user_id limit $3";
+    RESEAL_FACTOR = "update second_factors set secret = $1, sealed_with = $2 where user_id = $3 and secret = $4";
     RESEAL_INSTANCE = "update instance set value = $1 where name = $2 and value = $3";
 }
 
@@ -29,7 +33,7 @@ const BATCH: i64 = 200;
 pub struct Sealed {
     /// The name of the key; empty: they stand in clear.
     pub key_id: String,
-    /// Secrets of apps, headers of webhook endpoints, and the secret of the dashboard's own app.
+    /// Secrets of apps, headers of webhook endpoints, the secret of the dashboard's own app, and those of second factors.
     pub secrets: u64,
 }
 
@@ -40,17 +44,16 @@ pub async fn status(db: &Db) -> Result<Vec<Sealed>, DbError> {
         .into_iter()
         .map(|(key_id, count)| Sealed { key_id, secrets: count.max(0).cast_unsigned() })
         .collect();
-    for key_id in headers::sealed_by(db).await? {
-        match all.iter_mut().find(|one| one.key_id == key_id) {
-            Some(one) => one.secrets += 1,
-            None => all.push(Sealed { key_id, secrets: 1 }),
-        }
-    }
+    let mut more: Vec<(String, i64)> = read!(db, |p| sqlx::query_as(FACTOR_COUNTS).fetch_all(p).await)?;
+    more.extend(headers::sealed_by(db).await?.into_iter().map(|key_id| (key_id, 1)));
     if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await? {
-        let key_id = sealed_with(&value).unwrap_or_default();
+        more.push((sealed_with(&value).unwrap_or_default().to_owned(), 1));
+    }
+    for (key_id, count) in more {
+        let secrets = count.max(0).cast_unsigned();
         match all.iter_mut().find(|one| one.key_id == key_id) {
-            Some(one) => one.secrets += 1,
-            None => all.push(Sealed { key_id: key_id.to_owned(), secrets: 1 }),
+            Some(one) => one.secrets += secrets,
+            None => all.push(Sealed { key_id, secrets }),
         }
     }
     Ok(all)
@@ -95,6 +98,9 @@ pub async fn seal_all(db: &Db) -> Result<u64, DbError> {
     sealed += resealed.count;
     were_clear |= resealed.were_clear;
     failed = resealed.failed.or(failed);
+    let factors = seal_factors(db, &id).await?;
+    sealed += factors.0;
+    failed = factors.1.or(failed);
     if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await?
         && sealed_with(&value) != Some(&*id)
     {
@@ -112,6 +118,37 @@ pub async fn seal_all(db: &Db) -> Result<u64, DbError> {
         forget_old_pages(db).await?;
     }
     failed.map_or(Ok(sealed), |error| Err(error.into()))
+}
+
+/// The second factors; they never stood in clear.
+async fn seal_factors(db: &Db, id: &str) -> Result<(u64, Option<VaultError>), DbError> {
+    let (mut sealed, mut failed, mut after) = (0, None, String::new());
+    loop {
+        let rows: Vec<(String, String)> = read!(db, |p| sqlx::query_as(FACTORS_NOT_YET)
+            .bind(id)
+            .bind(&after)
+            .bind(BATCH)
+            .fetch_all(p)
+            .await)?;
+        let Some((last, _)) = rows.last() else { return Ok((sealed, failed)) };
+        after.clone_from(last);
+        for (user_id, stored) in rows {
+            let clear = db.vault().open(Purpose::SecondFactor, &user_id, &stored);
+            match clear.and_then(|clear| db.vault().seal(Purpose::SecondFactor, &user_id, &clear)) {
+                Ok(text) => {
+                    sealed += write!(db, |p| sqlx::query(RESEAL_FACTOR)
+                        .bind(&text)
+                        .bind(sealed_with(&text).unwrap_or_default())
+                        .bind(&user_id)
+                        .bind(&stored)
+                        .execute(p)
+                        .await
+                        .map(|done| done.rows_affected()))?;
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+    }
 }
 
 /// Secrets that stood in clear may still be in parts of the file that are not in use: SQLite writes it anew. PostgreSQL does

@@ -20,7 +20,8 @@ use std::net::IpAddr;
 statements::sqls! {
     INSERT = "insert into sessions (token_hash, user_id, created_ms, last_seen_ms, address, user_agent)
         values ($1, $2, $3, $3, $4, $5)";
-    FIND = "select u.id, u.email, u.created_ms, s.account_id, s.last_seen_ms, u.server_admin, u.email_confirmed_ms
+    FIND = "select u.id, u.email, u.created_ms, s.account_id, s.last_seen_ms, u.server_admin, u.email_confirmed_ms,
+            (select count(*) from second_factors f where f.user_id = u.id and f.confirmed_ms is not null)
         from sessions s join users u on u.id = s.user_id
         where s.token_hash = $1 and s.last_seen_ms > $2 and s.created_ms > $3";
     WORK_IN = "update sessions set account_id = $3 where token_hash = $1 and user_id = $2";
@@ -109,6 +110,8 @@ pub struct Session {
     pub server_admin: bool,
     /// A mail to their address arrived.
     pub email_confirmed: bool,
+    /// Their second factor is on.
+    pub second_factor: bool,
 }
 
 /// Begins a session; call it at every sign-in, so that a token from before cannot be used after.
@@ -140,7 +143,7 @@ pub async fn start_at(
     Ok(NewSession { token })
 }
 
-type FindRow = (String, String, i64, String, i64, i64, Option<i64>);
+type FindRow = (String, String, i64, String, i64, i64, Option<i64>, i64);
 
 /// The live session of a token. `None` if it never was, has ended or expired.
 pub async fn find(db: &Db, token: &str) -> Result<Option<Session>, DbError> {
@@ -159,9 +162,11 @@ pub async fn find_at(db: &Db, token: &str, now_ms: i64) -> Result<Option<Session
         .bind(now_ms - ABSOLUTE_MS)
         .fetch_optional(p)
         .await)?;
-    let Some((id, email, created_ms, account_id, last_seen_ms, server_admin, confirmed_ms)) = row else {
+    let Some((id, email, created_ms, account_id, last_seen_ms, server_admin, confirmed_ms, factors)) = row
+    else {
         return Ok(None);
     };
+    let second_factor = factors > 0;
     let user = User { id, email, created_ms };
     if now_ms - last_seen_ms >= SEEN_EVERY_MS {
         let seen = write!(db, |p| sqlx::query(SEEN).bind(now_ms).bind(&id_hash).execute(p).await.map(drop));
@@ -171,7 +176,7 @@ pub async fn find_at(db: &Db, token: &str, now_ms: i64) -> Result<Option<Session
         }
     }
     let (server_admin, email_confirmed) = (server_admin != 0, confirmed_ms.is_some());
-    Ok(Some(Session { id_hash, user, account_id, server_admin, email_confirmed }))
+    Ok(Some(Session { id_hash, user, account_id, server_admin, email_confirmed, second_factor }))
 }
 
 /// Chooses the organisation that a session of this user works in; whether they belong to it is asked at every use.

@@ -1,6 +1,10 @@
 //! Slows guessing of passwords: waits that double, per e-mail address and per network, in memory of this node.
 //! It never locks anybody out for good, it is no rate limit for other requests, and it keeps no address in the clear.
 
+mod codes;
+
+pub use codes::CodeThrottle;
+
 use crate::clock::{MINUTE_MS, SECOND_MS, now_ms};
 use parking_lot::Mutex;
 use std::collections::HashMap;

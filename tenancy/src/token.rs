@@ -34,10 +34,12 @@ statements::sqls! {
         where t.account_id = $1 and t.id = $2");
     BY_HASH = concat!("select ", token_columns!(), " from api_tokens t join users u on u.id = t.user_id
         where t.token_hash = $1 and t.revoked_ms is null and (t.expires_ms is null or t.expires_ms > $2)");
-    OWNER_BY_HASH = "select u.created_ms, a.id, a.name, a.plan, a.created_ms, m.role, m.all_apps
+    /// Nobody, while the organisation asks for a second factor that its person doesn't have.
+    OWNER_BY_HASH = "select u.created_ms, a.id, a.name, a.plan, a.created_ms, m.role, m.all_apps, a.second_factor_required
         from api_tokens t join users u on u.id = t.user_id join accounts a on a.id = t.account_id
             join memberships m on m.user_id = t.user_id and m.account_id = t.account_id
-        where t.token_hash = $1 and a.deleted_ms is null";
+        where t.token_hash = $1 and a.deleted_ms is null and (a.second_factor_required = 0 or exists (
+            select 1 from second_factors f where f.user_id = t.user_id and f.confirmed_ms is not null))";
     COUNT = "select count(*) from api_tokens where account_id = $1 and revoked_ms is null";
     HAS_APP = "select count(*) from apps where account_id = $1 and id = $2";
     INSERT = "insert into api_tokens (id, account_id, user_id, name, token_hash, hint, scopes, app_id, created_ms, expires_ms,
@@ -324,7 +326,7 @@ pub async fn revoke(db: &Db, by: &By, account_id: &AccountId, id: &str) -> Resul
     Ok(true)
 }
 
-type OwnerRow = (i64, String, String, String, i64, String, i64);
+type OwnerRow = (i64, String, String, String, i64, String, i64, i64);
 
 /// The token of a text, while it works. `None` if it is none of ours, unknown, revoked or ran out, or its person is no member any
 /// more.
@@ -343,13 +345,17 @@ pub async fn authenticate_at(db: &Db, text: &str, now_ms: i64) -> Result<Option<
     let Some(token) = token.map(from_row) else { return Ok(None) };
     let owner: Option<OwnerRow> =
         read!(db, |p| sqlx::query_as(OWNER_BY_HASH).bind(&hash).fetch_optional(p).await)?;
-    let Some((user_ms, id, name, plan, account_ms, role, all_apps)) = owner else { return Ok(None) };
+    let Some((user_ms, id, name, plan, account_ms, role, all_apps, required)) = owner else {
+        return Ok(None);
+    };
     let account: AccountRow = (id, name, plan, account_ms);
     let membership = Membership {
         user_id: token.user_id.clone(),
         account: Account::from_row(account)?,
         role: Role::parse(&role).ok_or(DbError::row("role"))?,
         all_apps: all_apps != 0,
+        second_factor_required: required != 0,
+        is_locked: false,
     };
     let user = User { id: token.user_id.clone(), email: token.email.clone(), created_ms: user_ms };
     Ok(Some(Bearer { token, user, membership }))

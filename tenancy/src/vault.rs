@@ -32,6 +32,8 @@ pub enum Purpose {
     Instance,
     /// The headers of a webhook endpoint; its row is the endpoint.
     WebhookHeaders,
+    /// What a person's authenticator app shares with us; its row is the person.
+    SecondFactor,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Purpose::AppSecret => "app_keys.secret",
             Purpose::Instance => "instance.value",
             Purpose::WebhookHeaders => "webhook_endpoints.headers",
+            Purpose::SecondFactor => "second_factors.secret",
         }
     }
 }

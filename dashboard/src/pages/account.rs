@@ -93,6 +93,7 @@ async fn show(
     let mut page = AccountPage::load(&current, &dashboard).await?;
     page.done = query.done.as_deref().and_then(|done| match done {
         "password" => Some("The password was changed. You are signed out everywhere else."),
+        "two-step-off" => Some("Two-step sign-in is off. Your password alone signs you in."),
         "session" => Some("That session is signed out."),
         "others" => Some("You are signed out everywhere else."),
         _ => None,

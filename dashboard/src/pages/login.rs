@@ -82,9 +82,7 @@ async fn submit(
     match check_password(dashboard.db(), email, &form.password).await? {
         Some(user) => {
             dashboard.throttle().succeeded(email, ip);
-            let mut response = Redirect::to(next.unwrap_or("/dash")).into_response();
-            session::sign_in(&dashboard, &user, ip, &headers, &origin, response.headers_mut()).await?;
-            Ok(response)
+            session::enter(&dashboard, &user, next, ip, &headers, &origin).await
         }
         None => {
             dashboard.throttle().failed(email, ip);

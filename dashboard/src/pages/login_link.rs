@@ -1,6 +1,7 @@
 //! `/login/link?token=…`: the one-time sign-in address that the terminal prints.
 //!
-//! GET only shows a button, so that a preview of the link doesn't use it up. In development, a visitor from this very
+//! It is the operator's door, so no code of a second factor is asked for: whoever reads the server's terminal could take that
+//! away as well. GET only shows a button, so that a preview of the link doesn't use it up. In development, a visitor from this very
 //! machine is signed in at once.
 
 use std::net::IpAddr;

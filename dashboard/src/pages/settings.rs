@@ -20,6 +20,7 @@ use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::origins::{self, OriginsError};
 use crate::page::{AppBar, Frame, Section, count, html, html_with};
+use crate::proof;
 use crate::scope::{CurrentApp, ManageApps, RemoveApps};
 use crate::session::CurrentUser;
 use crate::switches;
@@ -48,7 +49,7 @@ struct SettingsPage {
     name_error: Option<&'static str>,
     origins: String,
     origins_error: Option<String>,
-    delete_error: Option<&'static str>,
+    delete_error: Option<String>,
     /// Other organisations of the person that can take the app: id and name.
     targets: Vec<(String, String)>,
     transfer_error: Option<&'static str>,
@@ -243,6 +244,8 @@ async fn allowed_origins(
 #[derive(Deserialize)]
 struct DeleteForm {
     confirm: String,
+    #[serde(default)]
+    code: String,
 }
 
 async fn delete(
@@ -255,8 +258,13 @@ async fn delete(
     let Form(form) = form?;
     if form.confirm.trim() != app.name {
         let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
-        page.delete_error = Some("That is not the app's name, so nothing was deleted.");
+        page.delete_error = Some("That is not the app's name, so nothing was deleted.".to_owned());
         return html_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    }
+    if let Err(refused) = proof::code(&dashboard, &current, &form.code).await? {
+        let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
+        page.delete_error = Some(refused.sentence());
+        return refused.answer(&page);
     }
     if !tenancy::app::delete(dashboard.db(), &app.account_id, app.id).await? {
         return Err(PageError::AppNotFound);

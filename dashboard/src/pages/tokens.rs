@@ -13,15 +13,14 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use serde::Deserialize;
 use tenancy::app::App;
+use tenancy::membership;
 use tenancy::token::{self, LIFETIMES_DAYS, NewToken, Scope, Token, TokenError};
-use tenancy::{fresh, membership, user};
 
-use super::login::too_many_sentence;
 use crate::Dashboard;
 use crate::client::{ClientAddr, Endpoint};
 use crate::error::PageError;
 use crate::page::{self, Frame, OrgSection, Permission, html, html_with};
-use crate::reveal::{self, Ask};
+use crate::proof::{self, Ask, Refused};
 use crate::scope::{Allowed, UseSecrets};
 use crate::session::CurrentUser;
 
@@ -78,6 +77,7 @@ struct Fields {
     app_id: Option<u64>,
     days: Option<i64>,
     password: String,
+    code: String,
 }
 
 impl Fields {
@@ -97,6 +97,7 @@ impl Fields {
                 days => Some(days.parse().map_err(|_| PageError::BadForm)?),
             },
             password: value("password").unwrap_or_default().to_owned(),
+            code: value("code").unwrap_or_default().to_owned(),
         })
     }
 }
@@ -141,7 +142,7 @@ impl TokensPage {
         Ok(TokensPage {
             frame: Frame::new(current),
             section: OrgSection::Tokens,
-            ask: reveal::ask(dashboard, current).await?,
+            ask: proof::asked(dashboard, current).await?,
             rows: tokens.into_iter().map(|one| Row::new(one, &apps, now)).collect(),
             all,
             apps,
@@ -183,30 +184,18 @@ async fn show(
     html(&page)
 }
 
-/// Did they prove who they are? Otherwise what stands below the field for the password.
+/// Did they prove who they are? Otherwise what stands below the fields for it.
 async fn proved(
     current: &CurrentUser,
     dashboard: &Dashboard,
-    client: ClientAddr,
-    password: &str,
+    ClientAddr(ip): ClientAddr,
+    fields: &Fields,
 ) -> Result<Result<(), String>, PageError> {
-    match reveal::ask(dashboard, current).await? {
-        Ask::Nothing => return Ok(Ok(())),
-        Ask::SignIn => return Ok(Err("Sign out and in again first.".to_owned())),
-        Ask::Password => {}
+    if proof::asked(dashboard, current).await? == Ask::Nothing {
+        return Ok(Ok(()));
     }
-    let (email, ClientAddr(ip)) = (&current.user().email, client);
-    // The same count as at sign-in: a borrowed session is no second chance to guess.
-    if let Err(wait) = dashboard.throttle().check(email, ip) {
-        return Ok(Err(too_many_sentence(wait)));
-    }
-    if user::check_password(dashboard.db(), email, password).await?.is_none() {
-        dashboard.throttle().failed(email, ip);
-        return Ok(Err("This is not your password.".to_owned()));
-    }
-    dashboard.throttle().succeeded(email, ip);
-    fresh::note(dashboard.db(), current.session_id()).await?;
-    Ok(Ok(()))
+    let proof = proof::prove(dashboard, current, ip, &fields.password, &fields.code).await?;
+    Ok(proof.map_err(Refused::sentence))
 }
 
 async fn create(
@@ -219,7 +208,7 @@ async fn create(
 ) -> Result<Response, PageError> {
     let Form(pairs) = form?;
     let fields = Fields::read(&pairs)?;
-    let proof = proved(&current, &dashboard, client, &fields.password).await?;
+    let proof = proved(&current, &dashboard, client, &fields).await?;
     if let Err(sentence) = proof {
         let page = TokensPage::load(&current, &allowed, &dashboard).await?;
         let page = TokensPage { fields, password_error: Some(sentence), ..page };

@@ -72,7 +72,7 @@ async fn the_last_pair_an_unknown_one_and_an_eleventh_are_refused_with_a_sentenc
 }
 
 /// Gives the browser a session of `user` that was begun an hour ago.
-async fn an_hour_later(site: &Site, browser: &mut Browser, user: &User) {
+pub(crate) async fn an_hour_later(site: &Site, browser: &mut Browser, user: &User) {
     let then = tenancy::now_ms() - 3_600_000;
     let old = session::start_at(&site.db, &user.id, &Client::default(), then).await.unwrap();
     browser.cookies.insert("fanfare_session".to_owned(), old.token);

@@ -11,6 +11,7 @@ mod headers;
 mod keys;
 mod people;
 mod roles;
+mod second_factor;
 mod support;
 mod tenants;
 mod tokens;

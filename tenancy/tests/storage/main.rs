@@ -12,6 +12,7 @@ mod organisations;
 mod password_change;
 mod schema;
 mod sealing;
+mod second_factors;
 mod server_admins;
 mod sessions;
 mod subscriptions;
