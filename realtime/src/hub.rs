@@ -266,6 +266,11 @@ impl Channels {
         left
     }
 
+    /// Occupied channels.
+    pub(crate) fn len(&self) -> usize {
+        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+    }
+
     /// An occupied channel's numbers.
     pub fn get(&self, name: &str) -> Option<ChannelFacts> {
         self.with(name, |channel| channel.facts())

@@ -30,6 +30,7 @@ mod subscribers;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod totals;
 mod transport;
 pub mod unknown_keys;
 pub mod usage;

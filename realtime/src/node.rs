@@ -17,6 +17,7 @@ use crate::later::{self, Later};
 use crate::shard::inbox::{Command, Inbox, QUEUED_BYTES_MAX};
 use crate::shard::{self};
 use crate::subscribe::{self, Refusal};
+use crate::totals::Totals;
 use crate::unknown_keys::UnknownKeys;
 use crate::usage::{self, Flusher, UsageSink};
 use crate::webhooks::Webhooks;
@@ -52,6 +53,7 @@ struct Inner {
     sink: Arc<dyn UsageSink>,
     flusher: tokio::sync::Mutex<Flusher>,
     echo: OnceLock<usize>,
+    totals: Arc<Totals>,
 }
 
 impl std::fmt::Debug for Node {
@@ -70,6 +72,7 @@ impl Node {
         let name: Arc<str> = format!("n{:04x}", rand::random::<u16>()).into();
         let starters =
             (0..config.workers.max(1)).map(|_| shard::Starter::new()).collect::<io::Result<Vec<_>>>()?;
+        let totals = Arc::<Totals>::default();
         let node = Node(Arc::new(Inner {
             apps: Apps::new(source, name.clone()),
             name,
@@ -82,8 +85,9 @@ impl Node {
             webhooks: Webhooks::default(),
             later: Later::default(),
             sink,
-            flusher: tokio::sync::Mutex::new(Flusher::new()),
+            flusher: tokio::sync::Mutex::new(Flusher::new(totals.clone())),
             echo: OnceLock::new(),
+            totals,
         }));
         for (id, starter) in starters.into_iter().enumerate() {
             starter.spawn(id as u16, node.clone())?;
@@ -150,6 +154,15 @@ impl Node {
 
     pub(crate) fn broker(&self) -> &dyn Broker {
         &*self.0.broker
+    }
+
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.0.totals
+    }
+
+    /// Bytes that wait for each shard.
+    pub(crate) fn queued_bytes(&self) -> Vec<u64> {
+        self.0.shards.iter().map(|shard| shard.queued_bytes() as u64).collect()
     }
 
     pub(crate) fn shard(&self, id: u16) -> &Inbox {

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::apps::{Apps, SourceError};
 use crate::clock;
 use crate::key_use::KeyNumbers;
+use crate::totals;
 
 /// Counts a kill -9 may lose.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -103,12 +104,14 @@ pub(crate) struct Flusher {
     sent: Vec<Waiting>,
     /// What was counted since, by app and minute.
     waiting: BTreeMap<(u64, u32), Waiting>,
+    /// Everything that was ever taken from the meters, for metrics.
+    totals: Arc<totals::Totals>,
 }
 
 impl Flusher {
-    pub(crate) fn new() -> Flusher {
+    pub(crate) fn new(totals: Arc<totals::Totals>) -> Flusher {
         let node = format!("{:032x}", rand::random::<u128>()).into();
-        Flusher { node, seq: 0, sent: Vec::new(), waiting: BTreeMap::new() }
+        Flusher { node, seq: 0, sent: Vec::new(), waiting: BTreeMap::new(), totals }
     }
 
     /// Empties the counters, then writes what waits. On an error everything stays.
@@ -145,6 +148,7 @@ impl Flusher {
                 asks.push(app.id());
             }
             for (minute, counts, peak) in app.meter.take() {
+                self.totals.messages(&counts);
                 self.wait(&app, row(app.id(), minute, counts, peak));
             }
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use dashboard::SignUpMode;
 
+use crate::metrics;
 use crate::serve::reachable;
 use crate::tls::CertificateFiles;
 
@@ -53,6 +54,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("cluster", "local", "This node's region: local or a code such as mt1, eu, us2."),
     setting("workers", "", "Threads of the data plane; unset: number of cores."),
+    setting(
+        "metrics_listen",
+        "127.0.0.1:9601",
+        "Address and port of Prometheus' /metrics, for this machine or a private network alone; off: none.",
+    ),
     setting("app_id", "", "Id of one static app on the plan unlimited; needs app_key and app_secret too."),
     setting("app_key", "", "Key of the static app."),
     secret("app_secret", "Secret of the static app."),
@@ -134,6 +140,8 @@ pub struct Config {
     pub cluster: String,
     /// Threads of the data plane.
     pub workers: usize,
+    /// Where metrics are to be had; `None`: nowhere.
+    pub metrics: Option<metrics::Listen>,
     /// Id, key and secret of the static app.
     pub static_app: Option<StaticApp>,
     /// Who may make an account.
@@ -330,6 +338,10 @@ impl Raw {
                 Some(n) => n.min(256) as usize,
                 None => std::thread::available_parallelism().map_or(1, usize::from),
             },
+            metrics: metrics::parse(
+                self.get("metrics_listen").unwrap_or(metrics::OFF),
+                self.0.get("metrics_listen").is_some_and(|(_, source)| *source != Source::Default),
+            )?,
             static_app,
             signup: match self.get("signup") {
                 Some("open") => SignUpMode::Open,

@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 pub mod import;
 mod master_key;
+pub mod metrics;
 mod operator;
 pub mod serve;
 pub mod telemetry;

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::accept::{self, Door};
 use crate::config::{Config, without_password};
 use crate::tls::Tls;
-use crate::{master_key, operator, wiring};
+use crate::{master_key, metrics, operator, wiring};
 
 /// A server that is listening.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     tokio::spawn(wiring::carry_out(db.clone()));
     tokio::spawn(wiring::sweep_sessions(db.clone()));
     tokio::spawn(wiring::keep(db.clone()));
+    metrics::start(config.metrics, node.clone(), db.clone()).await?;
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;

@@ -192,6 +192,7 @@ async fn admit(
     let visitor = Visitor { origin, ip: caller.ip, tls: caller.tls, transport };
     let verdict = admission::decide(node, key, handshake.as_ref(), visitor).await;
     if let Verdict::Refuse { code, message } = verdict {
+        node.totals().refused(code.code());
         return Err((code, message));
     }
     let outbox = Arc::new(Outbox::default());

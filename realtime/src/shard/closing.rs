@@ -57,6 +57,7 @@ impl Shard {
         }
         self.sign_out(index);
         self.conns[index].session = None;
+        self.node.totals().closed(code);
         app.console.record(Kind::Disconnection, |row| {
             row.socket_id = Some(socket_id.to_string());
             row.source = Some(Source::Ws);

@@ -46,6 +46,7 @@ impl Shard {
         let (app, permit, key) = match verdict {
             Verdict::Admit { app, permit, key } => (app, permit, key),
             Verdict::Refuse { code, message } => {
+                self.node.totals().refused(code.code());
                 self.send(index, &answer);
                 return self.close(index, code.code(), &message);
             }
@@ -60,6 +61,7 @@ impl Shard {
         }
         let socket_id =
             SocketId { node: rand::random_range(1..1_000_000), random: rand::random_range(1..1 << 53) };
+        self.node.totals().opened();
         conn.session = Some(Session::new(app.clone(), permit, socket_id, self.now));
         let established = frame::text(&server_message::connection_established(socket_id));
         self.send(index, &behind(answer, established));

@@ -8,7 +8,7 @@ mod fixes;
 pub(crate) mod lift;
 pub(crate) mod limits;
 pub(crate) mod outside;
-mod proc;
+pub(crate) mod proc;
 pub(crate) mod readings;
 mod wire;
 
