@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use dashboard::{AppUsage, Dashboard, DashboardConfig, Live, SignUpMode};
+use dashboard::{AppUsage, Dashboard, DashboardConfig, Live, MailOut, SignUpMode};
 use protocol::webhook_url::Allow;
 use tenancy::app::{self, App, AppChange, NewApp};
 use tenancy::clock::{DAY_MS, now_ms};
@@ -80,6 +80,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         trusted_proxies: false,
         webhook_allow: Allow::parse("127.0.0.0/8").unwrap_or_default(),
         billing: None,
+        mail: MailOut::default(),
     };
     let router = dashboard::router(Dashboard::new(db, config, Arc::new(Invented), system))
         .fallback(async || dashboard::not_found());

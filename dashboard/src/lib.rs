@@ -15,6 +15,7 @@ mod errors_index;
 mod event_creator;
 mod headers;
 mod hook_kinds;
+mod letters;
 mod origins;
 pub mod page;
 pub mod pages;
@@ -36,12 +37,12 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client::{ClientAddr, Endpoint, OverTls};
-pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, SignUpMode};
+pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, MailOut, SignUpMode};
 
 /// The largest form or JSON body that a page takes, in bytes.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// All pages, those of the billing only on a server that bills: `/ /signup /login /logout /setup /invite/** /dash/** /e/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
+/// All pages, those of the billing only on a server that bills: `/ /signup /login /forgot /reset/** /verify/** /change-email/** /logout /setup /invite/** /dash/** /e/** /assets/** /js/pusher.min.js`. No fallback for other paths, so it
 /// can be merged with other routers; [`not_found`] is the page for those.
 pub fn router(dashboard: Dashboard) -> Router {
     let before_sign_in = Router::new()
@@ -50,6 +51,8 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::login::routes())
         .merge(pages::login_code::routes())
         .merge(pages::login_link::routes())
+        .merge(pages::forgot::routes())
+        .merge(pages::verify::routes())
         .merge(pages::setup::routes())
         .merge(pages::invite::routes())
         .route_layer(from_fn_with_state(dashboard.clone(), csrf::guard_form));
@@ -62,6 +65,8 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::logout::routes())
         .merge(pages::home::routes())
         .merge(pages::account::routes())
+        .merge(pages::account_delete::routes())
+        .merge(pages::account_email::routes())
         .merge(pages::account_export::routes())
         .merge(pages::second_factor::routes())
         .merge(pages::organisations::routes())
@@ -70,6 +75,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::invite::signed_in_routes())
         .merge(pages::audit::routes())
         .merge(pages::tokens::routes())
+        .merge(pages::server_mail::routes())
         .merge(pages::transfer::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())

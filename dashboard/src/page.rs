@@ -27,6 +27,10 @@ pub struct Frame {
     pub organisations: Vec<Choice>,
     /// A code is asked of them before something is deleted.
     pub second_factor: bool,
+    /// Their address is not confirmed, and mail leaves this server: a strip reminds them.
+    pub confirm: bool,
+    /// They look after the server.
+    pub server_admin: bool,
     role: Option<Role>,
 }
 
@@ -61,6 +65,8 @@ impl Frame {
             role: here.filter(|here| !here.is_locked).map(|here| here.role),
             second_factor: current.second_factor(),
             billing: current.billing().cloned(),
+            confirm: current.asked_to_confirm(),
+            server_admin: current.is_server_admin(),
         }
     }
 

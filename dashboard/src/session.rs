@@ -47,6 +47,8 @@ struct Inner {
     client: Client,
     server_admin: bool,
     email_confirmed: bool,
+    /// Mail leaves this server.
+    mails: bool,
     billing: Option<BillingFrame>,
     second_factor: bool,
 }
@@ -118,6 +120,11 @@ impl CurrentUser {
         self.0.second_factor
     }
 
+    /// Does a strip remind them to confirm it? Only where the mail that says how can have reached them.
+    pub(crate) fn asked_to_confirm(&self) -> bool {
+        self.0.mails && !self.0.email_confirmed
+    }
+
     /// What pages say about the billing; `None`: there is none here.
     pub fn billing(&self) -> Option<&BillingFrame> {
         self.0.billing.as_ref()
@@ -155,6 +162,7 @@ impl CurrentUser {
             client,
             server_admin,
             email_confirmed,
+            mails: dashboard.config().mail.server.is_some(),
             billing,
             second_factor,
         };

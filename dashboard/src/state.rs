@@ -25,6 +25,15 @@ pub enum SignUpMode {
     Closed,
 }
 
+/// How mail leaves this server, as pages say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailOut {
+    /// `host:port` of the mail server; `None`: there is none, and mails are only shown.
+    pub server: Option<String>,
+    /// Who mails come from.
+    pub from: String,
+}
+
 /// The settings that pages show or obey.
 #[derive(Clone)]
 pub struct DashboardConfig {
@@ -46,6 +55,8 @@ pub struct DashboardConfig {
     pub webhook_allow: Allow,
     /// Payments; `None`: this server doesn't bill, and no page mentions it.
     pub billing: Option<Billing>,
+    /// How mail leaves.
+    pub mail: MailOut,
 }
 
 impl fmt::Debug for DashboardConfig {

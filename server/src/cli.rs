@@ -186,6 +186,12 @@ enum Admin {
         #[arg(long)]
         email: String,
     },
+    /// Print a link with which somebody sets a new password; it works once, for an hour.
+    ResetLink {
+        /// Their e-mail.
+        #[arg(long)]
+        email: String,
+    },
     /// Let somebody look after this server: the pages below /dash/server. The first owner may anyway.
     Promote {
         /// Their e-mail.
@@ -259,6 +265,11 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 let db = serve::open_db(&config).await?;
                 operator::make_owner(&db, email, password).await?;
                 println!("{email} can sign in now");
+                Ok(())
+            }
+            Some(Command::Admin(Admin::ResetLink { email })) => {
+                let db = serve::open_db(&config).await?;
+                println!("{}", operator::reset_link(&db, email, &config.base_url(config.listen)).await?);
                 Ok(())
             }
             Some(Command::Admin(Admin::Promote { email })) => {

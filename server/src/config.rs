@@ -80,6 +80,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Where webhooks may go beside the public internet: addresses, networks and host names, separated by commas; `fanfare dev`: this machine.",
     ),
+    setting(
+        "smtp_url",
+        "",
+        "Mail server, such as smtp://user:password@host:587 or smtps://…; unset: mails are written to the log and to /dash/server/mail.",
+    ),
+    setting("mail_from", "", "Who mails come from; unset: fanfare@ the host of url."),
     secret(
         "stripe_secret_key",
         "Secret key of Stripe; unset: this server does not bill, and no page mentions it.",
@@ -156,6 +162,8 @@ pub struct Config {
     pub webhook_allow: protocol::webhook_url::Allow,
     /// Payments; `None`: this server does not bill.
     pub billing: Option<billing::BillingConfig>,
+    /// Mail.
+    pub mail: crate::mail::MailConfig,
     /// Development mode.
     pub dev: bool,
     /// Log filter.
@@ -357,6 +365,7 @@ impl Raw {
                     anyhow::anyhow!("webhook_allow must list addresses, networks such as 10.0.0.0/8 and host names, not {entry:?}")
                 })?,
             billing: self.billing()?,
+            mail: crate::mail::MailConfig::parse(self.get("smtp_url"), self.get("mail_from"), self.get("url"))?,
             dev,
             log: self.get("log").unwrap_or("info").to_owned(),
             log_json: match self.get("log_format") {
@@ -435,6 +444,7 @@ mod tests {
             (("FANFARE_URL", "ftp://x"), "url"),
             (("FANFARE_TLS_CERT", "cert.pem"), "tls_key"),
             (("FANFARE_WEBHOOK_ALLOW", "10.0.0.0/33"), "webhook_allow"),
+            (("FANFARE_SMTP_URL", "smtp://127.0.0.1:25"), "url"),
             (("FANFARE_STRIPE_SECRET_KEY", "sk_test_x"), "stripe_webhook_secret"),
             (("FANFARE_STRIPE_PRICES", "pro=price_1"), "stripe_secret_key"),
         ] {
@@ -451,6 +461,7 @@ mod tests {
             ("FANFARE_SECRET_KEY", "hush-hush"),
             ("FANFARE_STRIPE_SECRET_KEY", "sk_live_hush"),
             ("FANFARE_STRIPE_WEBHOOK_SECRET", "whsec_hush"),
+            ("FANFARE_SMTP_URL", "smtp://ana:hush@mail.example.com"),
         ];
         let raw = load(&[], &env, "").unwrap();
         assert!(!raw.print().contains("hush"));

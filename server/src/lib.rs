@@ -7,6 +7,7 @@ pub mod config;
 mod dev;
 mod doctor;
 pub mod import;
+pub mod mail;
 mod master_key;
 pub mod metrics;
 mod operator;

@@ -62,6 +62,25 @@ pub(crate) async fn owner(db: &Db, email: Option<&str>) -> anyhow::Result<(User,
     }
 }
 
+/// A link with which the person of an address sets a new password. The organisations they belong to see that it was made.
+pub(crate) async fn reset_link(db: &Db, email: &str, base: &str) -> anyhow::Result<String> {
+    let made = tenancy::password_reset::link(db, email).await?;
+    let (user, path) = made.with_context(|| format!("nobody has the e-mail {email}"))?;
+    let label = "fanfare admin reset-link".to_owned();
+    let by = By { user_id: None, label, client: Client::default(), via: Via::Cli };
+    for place in tenancy::membership::of_user(db, &user.id).await? {
+        let entry = Entry {
+            account_id: &place.account.id,
+            action: Action::ResetLink,
+            app_id: None,
+            target: &user.email,
+            details: serde_json::Value::Null,
+        };
+        tenancy::audit::record(db, &by, entry).await?;
+    }
+    Ok(format!("{}{path}", base.trim_end_matches('/')))
+}
+
 /// 32 random bytes as hex.
 pub(crate) fn random_hex() -> String {
     hex::encode(rand::random::<[u8; 32]>())

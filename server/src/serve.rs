@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use billing::Billing;
-use dashboard::{Dashboard, DashboardConfig};
+use dashboard::{Dashboard, DashboardConfig, MailOut};
 use http::StatusCode;
 use realtime::{Node, NodeConfig};
 use tenancy::db::Db;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::accept::{self, Door};
 use crate::config::{Config, without_password};
 use crate::tls::Tls;
-use crate::{master_key, metrics, operator, wiring};
+use crate::{mail, master_key, metrics, operator, wiring};
 
 /// A server that is listening.
 #[derive(Debug)]
@@ -100,6 +100,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;
+    let links = config.base_url(listener.local_addr()?);
+    tokio::spawn(mail::run(db.clone(), config.mail.clone(), links));
     let billing = config.billing.clone().map(|config| Billing::new(db.clone(), config));
     if let Some(billing) = billing.clone() {
         tokio::spawn(billing.run());
@@ -114,6 +116,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         trusted_proxies: config.trust_proxy,
         webhook_allow: config.webhook_allow.clone(),
         billing: billing.clone(),
+        mail: MailOut {
+            server: config.mail.server.as_ref().map(mail::MailServer::address),
+            from: config.mail.from.to_string(),
+        },
     };
     if let Some(token) = setup_token {
         let base = config.base_url(listener.local_addr()?);

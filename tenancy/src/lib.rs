@@ -9,6 +9,8 @@
 //!                    subscription
 //! ```
 //!
+//! Mail goes out through `mail::queue`; what its links open is in `mail_token`.
+//!
 //! Every customer-facing finder takes the account, so that the app of another account is the same as an unknown one.
 
 mod access;
@@ -19,11 +21,15 @@ pub mod backup;
 pub mod changes;
 pub mod clock;
 pub mod db;
+pub mod email_change;
+pub mod email_proof;
 pub mod fresh;
 pub mod instance;
 pub mod invitation;
 pub mod limits;
 pub mod login_token;
+pub mod mail;
+pub mod mail_token;
 pub mod member;
 pub mod membership;
 mod migrations;
@@ -32,6 +38,7 @@ pub mod overage;
 pub mod owner;
 mod password;
 pub mod password_change;
+pub mod password_reset;
 pub mod pending_sign_in;
 pub mod plan;
 pub mod require;
@@ -47,6 +54,7 @@ pub mod throttle;
 pub mod token;
 pub mod usage;
 pub mod user;
+pub mod user_end;
 pub mod vault;
 pub mod webhook_delivery;
 pub mod webhook_endpoint;

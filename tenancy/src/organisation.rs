@@ -16,6 +16,7 @@ statements::sqls! {
     RENAME = "update accounts set name = $2 where id = $1";
     /// Gives the name of before.
     NAME = "select name from accounts where id = $1 and deleted_ms is null";
+    OTHERS = "select count(*) from memberships where account_id = $1 and user_id <> $2";
     APPS = "select id from apps where account_id = $1 order by id";
     DELETE_APPS = "delete from apps where account_id = $1";
     FORGET_INVITATIONS = "delete from invitations where account_id = $1";
@@ -104,10 +105,36 @@ pub async fn rename(db: &Db, by: &By, account_id: &AccountId, name: &str) -> Res
 /// Ends it: its apps with keys and webhooks, memberships and invitations go; sockets are closed by the nodes. The row of the
 /// account, ids, usage and the audit log stay. False if it was deleted already.
 pub async fn delete(db: &Db, by: &By, account_id: &AccountId) -> Result<bool, DbError> {
+    end(db, by, account_id, None).await
+}
+
+/// [`delete`], only while `user_id` is its only member. False also if somebody joined.
+pub(crate) async fn delete_of_one(
+    db: &Db,
+    by: &By,
+    account_id: &AccountId,
+    user_id: &UserId,
+) -> Result<bool, DbError> {
+    end(db, by, account_id, Some(user_id)).await
+}
+
+async fn end(
+    db: &Db,
+    by: &By,
+    account_id: &AccountId,
+    only_member: Option<&UserId>,
+) -> Result<bool, DbError> {
     tx!(db, |t| {
         sqlx::query(account::LOCK).bind(account_id).execute(&mut *t).await?;
         let name: Option<String> = sqlx::query_scalar(NAME).bind(account_id).fetch_optional(&mut *t).await?;
         let Some(name) = name else { return Ok(false) };
+        if let Some(user_id) = only_member {
+            let others: i64 =
+                sqlx::query_scalar(OTHERS).bind(account_id).bind(user_id).fetch_one(&mut *t).await?;
+            if others > 0 {
+                return Ok(false);
+            }
+        }
         let apps: Vec<i64> = sqlx::query_scalar(APPS).bind(account_id).fetch_all(&mut *t).await?;
         for statement in [DELETE_APPS, FORGET_INVITATIONS, FORGET_MEMBERS] {
             sqlx::query(statement).bind(account_id).execute(&mut *t).await?;

@@ -18,7 +18,7 @@ statements::sqls! {
 }
 
 /// The e-mail of the placeholder: an address that no mail reaches.
-const EMAIL: &str = "owner@localhost";
+pub(crate) const EMAIL: &str = "owner@localhost";
 /// Whoever runs the server isn't limited by it.
 pub const OWNER_PLAN: Plan = Plan::Unlimited;
 

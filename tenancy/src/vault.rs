@@ -34,6 +34,8 @@ pub enum Purpose {
     WebhookHeaders,
     /// What a person's authenticator app shares with us; its row is the person.
     SecondFactor,
+    /// The link of a mail that waits; its row is the mail's id.
+    MailLink,
 }
 
 impl Purpose {
@@ -43,6 +45,7 @@ impl Purpose {
             Purpose::Instance => "instance.value",
             Purpose::WebhookHeaders => "webhook_endpoints.headers",
             Purpose::SecondFactor => "second_factors.secret",
+            Purpose::MailLink => "mail_outbox.link",
         }
     }
 }

@@ -35,13 +35,25 @@ pub(crate) fn routes() -> Router<Dashboard> {
 
 #[derive(Template)]
 #[template(path = "account.html")]
-struct AccountPage {
+pub(super) struct AccountPage {
     frame: Frame,
     done: Option<&'static str>,
     /// Used last first; the one of this browser is among them.
     sessions: Vec<Row>,
     present_error: Option<String>,
     new_error: Option<&'static str>,
+    /// A mail to their address arrived.
+    confirmed: bool,
+    /// The form for another address.
+    pub(super) change: EmailForm,
+}
+
+/// What the form for another address shows.
+#[derive(Default)]
+pub(super) struct EmailForm {
+    pub(super) email: String,
+    pub(super) email_error: Option<&'static str>,
+    pub(super) password_error: Option<String>,
 }
 
 /// A session in the list.
@@ -63,7 +75,7 @@ impl Row {
 }
 
 impl AccountPage {
-    async fn load(current: &CurrentUser, dashboard: &Dashboard) -> Result<AccountPage, PageError> {
+    pub(super) async fn load(current: &CurrentUser, dashboard: &Dashboard) -> Result<AccountPage, PageError> {
         let sessions = session::list(dashboard.db(), &current.user().id).await?;
         let row = |session: Listed| Row {
             browser: browser_name::in_words(&session.client.user_agent),
@@ -76,6 +88,8 @@ impl AccountPage {
             sessions: sessions.into_iter().map(row).collect(),
             present_error: None,
             new_error: None,
+            confirmed: current.email_confirmed(),
+            change: EmailForm::default(),
         })
     }
 }
@@ -95,6 +109,10 @@ async fn show(
         "password" => Some("The password was changed. You are signed out everywhere else."),
         "two-step-off" => Some("Two-step sign-in is off. Your password alone signs you in."),
         "session" => Some("That session is signed out."),
+        "email" => Some("A mail with a link is on its way to the new address. Nothing changes before it is opened."),
+        "confirm" => Some("The mail is on its way. Open the link in it to confirm your address."),
+        "confirm-wait" => Some("Five such mails went out in the last hour. The link in the latest works; look into the spam folder too."),
+        "confirmed" => Some("Your address is confirmed already."),
         "others" => Some("You are signed out everywhere else."),
         _ => None,
     });

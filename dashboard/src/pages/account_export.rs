@@ -46,7 +46,13 @@ async fn export(current: CurrentUser, State(dashboard): State<Dashboard>) -> Res
     let now = tenancy::now_ms();
     let mut body = json!({
         "exported": time(now),
-        "person": { "id": user.id, "email": user.email, "created": time(user.created_ms) },
+        "person": {
+            "id": user.id,
+            "email": user.email,
+            "email_confirmed": current.email_confirmed(),
+            "looks_after_the_server": current.is_server_admin(),
+            "created": time(user.created_ms),
+        },
         "organisations": current.memberships().iter().map(|place| json!({
             "id": place.account.id,
             "name": place.account.name,

@@ -177,6 +177,7 @@ async fn sign_up(
     match outcome {
         Ok((user, _)) => {
             let mut response = Redirect::to("/dash").into_response();
+            super::account_email::greet(&dashboard, &user).await;
             session::sign_in(&dashboard, &user, ip, &headers, &origin, response.headers_mut()).await?;
             Ok(response)
         }

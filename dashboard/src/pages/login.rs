@@ -32,11 +32,14 @@ struct LoginPage<'a> {
     next: Option<&'a str>,
     signup_open: bool,
     error: Option<String>,
+    /// What was done just now.
+    done: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
 struct Wanted {
     next: Option<String>,
+    done: Option<String>,
 }
 
 async fn show(
@@ -51,8 +54,13 @@ async fn show(
         return Ok(Redirect::to(next.unwrap_or("/dash")).into_response());
     }
     let token = FormToken::of(&headers);
+    let done = wanted.done.as_deref().and_then(|done| match done {
+        "reset" => Some("The new password is set. Sign in with it."),
+        "deleted" => Some("Your account is deleted."),
+        _ => None,
+    });
     let signup_open = dashboard.config().signup == SignUpMode::Open;
-    let page = LoginPage { csrf: &token.token, email: "", next, signup_open, error: None };
+    let page = LoginPage { csrf: &token.token, email: "", next, signup_open, error: None, done };
     let mut response = html_with(StatusCode::OK, &page)?;
     token.put(response.headers_mut(), &origin);
     Ok(response)
@@ -88,7 +96,7 @@ async fn submit(
             dashboard.throttle().failed(email, ip);
             let error = Some("E-mail or password is wrong.".to_owned());
             let signup_open = dashboard.config().signup == SignUpMode::Open;
-            let page = LoginPage { csrf: &token.token, email, next, signup_open, error };
+            let page = LoginPage { csrf: &token.token, email, next, signup_open, error, done: None };
             html_with(StatusCode::UNAUTHORIZED, &page)
         }
     }
@@ -102,7 +110,7 @@ pub(super) fn too_many(
     wait: Duration,
 ) -> Result<Response, PageError> {
     let error = Some(too_many_sentence(wait));
-    let page = LoginPage { csrf: &token.token, email, next, signup_open: false, error };
+    let page = LoginPage { csrf: &token.token, email, next, signup_open: false, error, done: None };
     let mut response = html_with(StatusCode::TOO_MANY_REQUESTS, &page)?;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     Ok(response)

@@ -1,12 +1,15 @@
 //! One file a page: its routes, its form, its template.
 
 pub mod account;
+pub mod account_delete;
+pub mod account_email;
 pub mod account_export;
 pub mod audit;
 pub mod billing;
 mod billing_steps;
 pub mod debug_console;
 pub mod errors;
+pub mod forgot;
 pub mod front;
 pub mod home;
 pub mod invite;
@@ -22,12 +25,14 @@ pub mod organisations;
 pub mod overview;
 pub mod people;
 pub mod second_factor;
+pub mod server_mail;
 pub mod settings;
 pub mod setup;
 pub mod signup;
 pub mod start;
 pub mod tokens;
 pub mod transfer;
+pub mod verify;
 pub mod webhook_delivery;
 pub mod webhook_endpoint;
 pub mod webhook_form;

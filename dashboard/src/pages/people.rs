@@ -1,6 +1,6 @@
 //! `/dash/people`: who belongs to the organisation, what they may do, and who is asked in.
 //!
-//! A link is shown once, in the answer that made it: only its hash is stored. It works without mail.
+//! A link is mailed, and shown once, in the answer that made it: only its hash is stored. It works without mail too.
 
 use askama::Template;
 use axum::Router;
@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use tenancy::app::App;
 use tenancy::invitation::{self, Invitation, InviteError};
+use tenancy::mail::Mail;
 use tenancy::member::{self, Member, MemberError, Place};
 use tenancy::role::Role;
 
@@ -20,7 +21,7 @@ use crate::error::PageError;
 use crate::page::{self, Frame, OrgSection, html, html_with};
 use crate::scope::{Allowed, ManagePeople};
 use crate::session::CurrentUser;
-use crate::{Dashboard, SignUpMode};
+use crate::{Dashboard, SignUpMode, letters};
 
 pub(crate) fn routes() -> Router<Dashboard> {
     Router::new()
@@ -69,6 +70,8 @@ struct PeoplePage {
     /// New people can't sign up here, so only who has an account can accept.
     closed: bool,
     link: Option<Link>,
+    /// There is a mail server.
+    mails: bool,
     done: Option<&'static str>,
     error: Option<&'static str>,
     email: String,
@@ -104,6 +107,7 @@ impl PeoplePage {
             roles: Role::ALL.into_iter().filter(|role| own.may_give(*role)).collect(),
             closed: dashboard.config().signup == SignUpMode::Closed,
             link: None,
+            mails: dashboard.config().mail.server.is_some(),
             done: None,
             error: None,
             email: String::new(),
@@ -172,7 +176,10 @@ async fn invite(
     let made = invitation::issue(dashboard.db(), &by, giver, account_id, &form.email, role).await;
     let mut page = PeoplePage::load(&current, &allowed, &dashboard).await?;
     match made {
-        Ok(made) => linked(page, &endpoint, made),
+        Ok(made) => {
+            mailed(&dashboard, &current, &allowed, &made).await;
+            linked(page, &endpoint, made)
+        }
         Err(error) => {
             page.email_error = Some(invite_sentence(error)?);
             page.email = form.email;
@@ -192,7 +199,10 @@ async fn renew(
     let made = invitation::renew(dashboard.db(), &by, giver, account_id, &id).await;
     let mut page = PeoplePage::load(&current, &allowed, &dashboard).await?;
     match made {
-        Ok(made) => linked(page, &endpoint, made),
+        Ok(made) => {
+            mailed(&dashboard, &current, &allowed, &made).await;
+            linked(page, &endpoint, made)
+        }
         Err(error) => {
             page.error = Some(invite_sentence(error)?);
             html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
@@ -200,7 +210,32 @@ async fn renew(
     }
 }
 
-/// The page with the link that was just made. Whoever sends mail does it with the same link.
+/// The link goes out by mail too. The page shows it either way, so a mail that can't be queued stops nothing.
+async fn mailed(
+    dashboard: &Dashboard,
+    current: &CurrentUser,
+    allowed: &Allowed<ManagePeople>,
+    (made, token): &(Invitation, String),
+) {
+    let words =
+        letters::invitation(&allowed.account().name, made.role.title(), current.user().email.as_str());
+    let (letter, path) = (words.letter(), invitation::link("", token));
+    let mail = Mail {
+        to: &made.email,
+        kind: "invitation",
+        subject: letter.subject,
+        text: letter.text,
+        link: Some(&path),
+        account: Some(&allowed.account().id),
+        lifetime_ms: Some(invitation::LIFETIME_MS),
+        ..Mail::default()
+    };
+    if let Err(error) = tenancy::mail::queue(dashboard.db(), mail).await {
+        tracing::warn!(%error, "an invitation could not be mailed");
+    }
+}
+
+/// The page with the link that was just made.
 fn linked(
     mut page: PeoplePage,
     endpoint: &Endpoint,

@@ -108,6 +108,7 @@ async fn submit(
             let mut response = Redirect::to("/dash/apps/new").into_response();
             let by = acts::by(&user, session::client_of(ip, &headers));
             acts::of_person(&dashboard, &by, Action::SignUp, Value::Null).await;
+            super::account_email::greet(&dashboard, &user).await;
             session::sign_in(&dashboard, &user, ip, &headers, &origin, response.headers_mut()).await?;
             Ok(response)
         }

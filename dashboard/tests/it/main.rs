@@ -1,5 +1,6 @@
 //! The pages through the router, over a real database: what a browser, and what an attacker, would send.
 
+mod account_delete;
 mod account_page;
 mod accounts;
 mod apps;
@@ -9,6 +10,7 @@ mod csrf;
 mod errors;
 mod headers;
 mod keys;
+mod mail;
 mod people;
 mod roles;
 mod second_factor;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use dashboard::{AppUsage, ClientAddr, Dashboard, DashboardConfig, Live, SignUpMode};
+use dashboard::{AppUsage, ClientAddr, Dashboard, DashboardConfig, Live, MailOut, SignUpMode};
 use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -53,6 +53,7 @@ pub(crate) fn config() -> DashboardConfig {
         trusted_proxies: false,
         webhook_allow: Allow::default(),
         billing: None,
+        mail: MailOut::default(),
     }
 }
 
@@ -128,7 +129,6 @@ impl Site {
     }
 
     /// Somebody who signed up looks after the server from now on.
-    #[allow(dead_code, reason = "for pages of the server")]
     pub(crate) async fn promote(&self, email: &str) {
         assert!(tenancy::server_admin::grant(&self.db, email).await.unwrap());
     }

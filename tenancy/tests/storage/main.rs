@@ -8,6 +8,7 @@ mod backup;
 mod changes;
 mod isolation;
 mod keys;
+mod mail;
 mod organisations;
 mod password_change;
 mod schema;
