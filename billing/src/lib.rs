@@ -7,6 +7,7 @@
 mod change;
 mod checkout;
 mod config;
+mod notices;
 mod overage;
 mod prices;
 mod reconcile;

@@ -80,7 +80,7 @@ impl Billing {
         Ok(applied)
     }
 
-    /// Writes down what became different, once for each turn. When that fails the change has happened all the same.
+    /// Writes down what became different and mails it, once for each turn. When that fails the change has happened all the same.
     pub(crate) async fn tell(&self, account_id: &AccountId, turns: &[Turn]) {
         for turn in turns {
             tracing::info!(account.id = %account_id, ?turn, "the billing of an account changed");
@@ -103,6 +103,7 @@ impl Billing {
             if let Err(error) = audit::record(self.db(), &by, entry).await {
                 tracing::error!(%error, "a change of billing could not be written to the audit log");
             }
+            self.notify(account_id, *turn).await;
         }
     }
 }

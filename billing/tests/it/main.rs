@@ -3,6 +3,7 @@
 
 mod buying;
 mod events;
+mod notices;
 mod overage;
 mod owing;
 mod support;
