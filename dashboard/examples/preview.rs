@@ -81,6 +81,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         webhook_allow: Allow::parse("127.0.0.0/8").unwrap_or_default(),
         billing: None,
         mail: MailOut::default(),
+        server: Default::default(),
     };
     let router = dashboard::router(Dashboard::new(db, config, Arc::new(Invented), system))
         .fallback(async || dashboard::not_found());

@@ -25,6 +25,7 @@ mod qr;
 mod reveal;
 pub mod scope;
 pub mod server_admin;
+mod server_facts;
 pub mod session;
 pub mod snippets;
 mod state;
@@ -38,6 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client::{ClientAddr, Endpoint, OverTls};
 pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, MailOut, SignUpMode};
+pub use server_facts::{ProcessFacts, ServerFacts};
 
 /// The largest form or JSON body that a page takes, in bytes.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -77,6 +79,11 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::tokens::routes())
         .merge(pages::server_mail::routes())
         .merge(pages::transfer::routes())
+        .merge(pages::server_overview::routes())
+        .merge(pages::server_tenants::routes())
+        .merge(pages::server_plans::routes())
+        .merge(pages::server_signup::routes())
+        .merge(pages::server_backups::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())
         .merge(pages::keys::routes())

@@ -31,6 +31,8 @@ pub struct Frame {
     pub confirm: bool,
     /// They look after the server.
     pub server_admin: bool,
+    /// Why the organisation is suspended, if it is.
+    pub suspended: Option<String>,
     role: Option<Role>,
 }
 
@@ -67,6 +69,7 @@ impl Frame {
             billing: current.billing().cloned(),
             confirm: current.asked_to_confirm(),
             server_admin: current.is_server_admin(),
+            suspended: current.suspended().map(str::to_owned),
         }
     }
 

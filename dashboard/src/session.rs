@@ -51,6 +51,7 @@ struct Inner {
     mails: bool,
     billing: Option<BillingFrame>,
     second_factor: bool,
+    suspended: Option<String>,
 }
 
 impl std::fmt::Debug for CurrentUser {
@@ -130,6 +131,11 @@ impl CurrentUser {
         self.0.billing.as_ref()
     }
 
+    /// Why the organisation that they work in is suspended, if it is.
+    pub(crate) fn suspended(&self) -> Option<&str> {
+        self.0.suspended.as_deref()
+    }
+
     /// Like the extractor, but a missing session isn't an error.
     pub async fn find(parts: &mut Parts, dashboard: &Dashboard) -> Result<Option<CurrentUser>, PageError> {
         if let Some(known) = parts.extensions.get::<CurrentUser>() {
@@ -149,6 +155,10 @@ impl CurrentUser {
         let ClientAddr(ip) = ClientAddr::of(&parts.extensions);
         let client = client_of(ip, &parts.headers);
         let Session { user, id_hash: session_id, server_admin, email_confirmed, second_factor, .. } = session;
+        let suspended = match here {
+            Some(at) => tenancy::tenants::suspended_why(dashboard.db(), &memberships[at].account.id).await?,
+            None => None,
+        };
         let billing = match here {
             Some(at) => billing_notice::of(dashboard, &memberships[at].account.id).await?,
             None => None,
@@ -165,6 +175,7 @@ impl CurrentUser {
             mails: dashboard.config().mail.server.is_some(),
             billing,
             second_factor,
+            suspended,
         };
         let current = CurrentUser(Arc::new(inner));
         parts.extensions.insert(current.clone());

@@ -8,18 +8,20 @@ use std::sync::Arc;
 use billing::Billing;
 use protocol::webhook_url::Allow;
 use tenancy::app::App;
-use tenancy::db::Db;
+use tenancy::db::{Db, DbError};
 use tenancy::instance::SystemApp;
 use tenancy::plan::Plan;
 use tenancy::throttle::{CodeThrottle, SignInThrottle};
 use tokio::sync::Mutex;
+
+use crate::server_facts::{ProcessFacts, ServerFacts};
 
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignUpMode {
     /// Anybody.
     Open,
-    /// Only people with an invitation; nobody through the form.
+    /// Only people with an invitation, of an organisation or to the server.
     Invite,
     /// Nobody.
     Closed,
@@ -34,12 +36,30 @@ pub struct MailOut {
     pub from: String,
 }
 
+impl SignUpMode {
+    /// As in settings and in storage.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignUpMode::Open => "open",
+            SignUpMode::Invite => "invite",
+            SignUpMode::Closed => "closed",
+        }
+    }
+
+    /// The mode of a name.
+    pub fn parse(name: &str) -> Option<SignUpMode> {
+        [SignUpMode::Open, SignUpMode::Invite, SignUpMode::Closed]
+            .into_iter()
+            .find(|mode| mode.name() == name)
+    }
+}
+
 /// The settings that pages show or obey.
 #[derive(Clone)]
 pub struct DashboardConfig {
     /// The public address (`FANFARE_URL`); without it, the request's `Host` is used.
     pub public_url: Option<String>,
-    /// Who may make an account.
+    /// Who may make an account, unless a page of the server says otherwise.
     pub signup: SignUpMode,
     /// The plan of an account that signs up.
     pub signup_plan: Plan,
@@ -57,6 +77,8 @@ pub struct DashboardConfig {
     pub billing: Option<Billing>,
     /// How mail leaves.
     pub mail: MailOut,
+    /// What the pages of the server tell.
+    pub server: ServerFacts,
 }
 
 impl fmt::Debug for DashboardConfig {
@@ -74,6 +96,17 @@ impl fmt::Debug for DashboardConfig {
 pub trait Live: Send + Sync + 'static {
     /// What an app uses now and today, against its limits.
     fn usage(&self, app: &App) -> AppUsage;
+
+    /// Open connections of all these apps together, on this node. Without a data plane: none.
+    fn connections(&self, apps: &[u64]) -> u64 {
+        let _ = apps;
+        0
+    }
+
+    /// What the process uses right now.
+    fn process(&self) -> ProcessFacts {
+        ProcessFacts::default()
+    }
 
     /// How an app's keys are used right now, on this node. Without a data plane: not at all.
     fn keys(&self, app: &App) -> Vec<KeyLive> {
@@ -118,6 +151,7 @@ struct Shared {
     throttle: SignInThrottle,
     codes: CodeThrottle,
     setup: Mutex<()>,
+    backup: Mutex<()>,
 }
 
 /// The state of every page. Cloning is cheap.
@@ -134,7 +168,16 @@ impl Dashboard {
     /// Pages over this database. `system` signs the console's own subscriptions.
     pub fn new(db: Db, config: DashboardConfig, live: Arc<dyn Live>, system: SystemApp) -> Dashboard {
         let (throttle, codes, setup) = (SignInThrottle::new(), CodeThrottle::default(), Mutex::new(()));
-        Dashboard(Arc::new(Shared { db, config, live, system, throttle, codes, setup }))
+        Dashboard(Arc::new(Shared {
+            db,
+            config,
+            live,
+            system,
+            throttle,
+            codes,
+            setup,
+            backup: Mutex::new(()),
+        }))
     }
 
     /// The database.
@@ -145,6 +188,27 @@ impl Dashboard {
     /// The settings.
     pub fn config(&self) -> &DashboardConfig {
         &self.0.config
+    }
+
+    /// Who may make an account now: as a page of the server says, else as the setting does.
+    pub(crate) async fn signup(&self) -> Result<SignUpMode, DbError> {
+        let stored = tenancy::instance::signup_mode(self.db()).await?;
+        Ok(stored.as_deref().and_then(SignUpMode::parse).unwrap_or(self.0.config.signup))
+    }
+
+    /// Open connections of these apps, on this node.
+    pub(crate) fn connections_of(&self, apps: &[u64]) -> u64 {
+        self.0.live.connections(apps)
+    }
+
+    /// What the process uses right now.
+    pub(crate) fn process(&self) -> ProcessFacts {
+        self.0.live.process()
+    }
+
+    /// Held while a backup is made.
+    pub(crate) fn backup_lock(&self) -> &Mutex<()> {
+        &self.0.backup
     }
 
     /// Payments, on a server that bills.

@@ -312,12 +312,13 @@ async fn apps(config: &Config, command: &Apps) -> anyhow::Result<()> {
     let db = serve::open_db(config).await?;
     match command {
         Apps::Create(wanted) => {
-            let plan = wanted.plan.as_deref().map(|name| {
-                Plan::parse(name).with_context(|| {
+            let plan = match wanted.plan.as_deref() {
+                None => None,
+                Some(name) => Some(tenancy::quota::find(&db, name).await?.with_context(|| {
                     let names: Vec<&str> = Plan::ALL.iter().map(|p| p.name()).collect();
                     format!("there is no plan {name:?}; there are {}", names.join(", "))
-                })
-            });
+                })?),
+            };
             let (_, account) = operator::owner(&db, wanted.owner.as_deref()).await?;
             let new = NewApp {
                 name: &wanted.name,
@@ -325,7 +326,7 @@ async fn apps(config: &Config, command: &Apps) -> anyhow::Result<()> {
                 id: wanted.id,
                 key: wanted.key.as_deref(),
                 secret: wanted.secret.as_deref(),
-                plan: plan.transpose()?,
+                plan,
                 connections_max: wanted.max_connections,
                 client_events: wanted.client_events,
                 features: wanted.features.change(),

@@ -65,7 +65,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "signup",
         "closed",
-        "Who may make an account: open, closed, or invite (as closed, while there are no invitations); `fanfare dev`: open.",
+        "Who may make an account: open, invite (only with a link) or closed; `fanfare dev`: open. The page /dash/server/sign-up goes before it.",
     ),
     setting("admin_email", "", "E-mail of the first owner, made at start if nobody exists."),
     secret("admin_password", "Password of the first owner."),

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use billing::Billing;
-use dashboard::{Dashboard, DashboardConfig, MailOut};
+use dashboard::{Dashboard, DashboardConfig, MailOut, ServerFacts};
 use http::StatusCode;
 use realtime::{Node, NodeConfig};
 use tenancy::db::Db;
@@ -106,7 +106,20 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     if let Some(billing) = billing.clone() {
         tokio::spawn(billing.run());
     }
+    let database_file = tenancy::backup::sqlite_file(&config.database_url);
+    let facts = ServerFacts {
+        version: env!("CARGO_PKG_VERSION"),
+        started_ms: tenancy::now_ms(),
+        roles: "all: pages, HTTP API and sockets",
+        broker: "in this process",
+        database: if database_file.is_some() { "SQLite" } else { "PostgreSQL" },
+        database_file,
+        data_dir: config.data_dir.clone(),
+        workers: config.workers,
+        node: node.name().to_string(),
+    };
     let pages = DashboardConfig {
+        server: facts,
         public_url: config.url.clone(),
         signup: config.signup,
         signup_plan: Plan::Sandbox,

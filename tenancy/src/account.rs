@@ -44,7 +44,7 @@ impl Account {
 
 /// Reads a plan's name from a row.
 pub(crate) fn parse_plan(name: &str) -> Result<Plan, DbError> {
-    Plan::parse(name).ok_or(DbError::row("plan"))
+    Plan::stored(name).ok_or(DbError::row("plan"))
 }
 
 /// An account by its id; for the operator and for billing, never by an id that a customer sent.

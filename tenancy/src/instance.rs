@@ -1,5 +1,5 @@
 //! Facts of this installation itself, as names and values: the key pair of the system app, and whether anybody is here.
-//! It is no place for settings; those are flags, environment and file.
+//! Settings are flags, environment and file; only who may sign up can be set here, too, from a page.
 
 use crate::db::{Db, DbError, read, tx};
 use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
@@ -15,6 +15,10 @@ statements::sqls! {
 
 /// The id of the app that stands in the settings of the server that started last.
 pub(crate) const STATIC_APP_ID: &str = "static_app_id";
+const SIGNUP_MODE: &str = "signup_mode";
+/// Of one engine each, and so in no list of statements.
+const SQLITE_BYTES: &str = "select page_count * page_size from pragma_page_count(), pragma_page_size()";
+const POSTGRES_BYTES: &str = "select pg_database_size(current_database())";
 const SYSTEM_APP_KEY: &str = "system_app_key";
 pub(crate) const SYSTEM_APP_SECRET: &str = "system_app_secret";
 
@@ -70,6 +74,28 @@ pub async fn reserve_app_id(db: &Db, id: u64) -> Result<bool, DbError> {
         });
     }
     Ok(crate::app::node_view_by_id(db, id).await?.is_some())
+}
+
+/// Who may sign up, as it was set on a page; `None`: the setting holds.
+pub async fn signup_mode(db: &Db) -> Result<Option<String>, DbError> {
+    get(db, SIGNUP_MODE).await
+}
+
+/// Sets who may sign up, for all nodes.
+pub async fn set_signup_mode(db: &Db, mode: &str) -> Result<(), DbError> {
+    tx!(db, |t| {
+        sqlx::query(PUT).bind(SIGNUP_MODE).bind(mode).execute(&mut *t).await?;
+    });
+    Ok(())
+}
+
+/// Bytes of the database.
+pub async fn database_bytes(db: &Db) -> Result<u64, DbError> {
+    let bytes: i64 = match db {
+        Db::Sqlite { r, .. } => sqlx::query_scalar(SQLITE_BYTES).fetch_one(r).await?,
+        Db::Pg { pool, .. } => sqlx::query_scalar(POSTGRES_BYTES).fetch_one(pool).await?,
+    };
+    Ok(bytes.max(0).cast_unsigned())
 }
 
 /// Whether somebody has an account here already (the placeholder of `owner` is nobody); until then `/setup` is open to who holds its token.

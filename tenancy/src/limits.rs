@@ -39,7 +39,8 @@ impl Limits {
                 | Plan::Premium
                 | Plan::Growth
                 | Plan::Plus
-                | Plan::GrowthPlus => PRESENCE_MEMBERS_MAX,
+                | Plan::GrowthPlus
+                | Plan::Own(_) => PRESENCE_MEMBERS_MAX,
             },
         }
     }

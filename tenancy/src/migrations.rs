@@ -34,6 +34,7 @@ const ALL: &[Embedded] = embedded![
     14 "key_ends" "0014_key_ends.sql",
     16 "usage_minutes" "0016_usage_minutes.sql",
     18 "api_tokens" "0018_api_tokens.sql",
+    19 "instance" "0019_instance.sql",
     21 "overage" "0021_overage.sql",
 ];
 

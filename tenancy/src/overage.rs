@@ -10,6 +10,7 @@ use crate::account::{AccountId, parse_plan};
 use crate::clock::day_of;
 use crate::db::{Db, DbError, read, tx, write};
 use crate::plan::Plan;
+use crate::quota;
 use crate::{account, changes, statements, usage};
 
 statements::sqls! {
@@ -118,11 +119,12 @@ pub async fn allow(
     settle(db, account_id, plan, now_ms).await?;
     let day = day_of(now_ms);
     let used = usage::account_messages(db, account_id, day).await?;
+    let plan_limit = limit_of(db, plan).await?;
     tx!(db, |t| {
         sqlx::query(MAKE).bind(account_id).execute(&mut *t).await?;
         let before: Row = sqlx::query_as(LOCK).bind(account_id).fetch_one(&mut *t).await?;
         sqlx::query(SET_CAP).bind(account_id).bind(cap).bind(cap_thousands).execute(&mut *t).await?;
-        if let Some(limit) = limit_of(plan).filter(|_| before.1 == 0 && cap_thousands > 0) {
+        if let Some(limit) = plan_limit.filter(|_| before.1 == 0 && cap_thousands > 0) {
             let known: Option<(i64, i64)> =
                 sqlx::query_as(DAY).bind(account_id).bind(i64::from(day)).fetch_optional(&mut *t).await?;
             let paid = known.map_or(0, |(_, thousands)| thousands * THOUSAND);
@@ -164,8 +166,10 @@ pub async fn after(db: &Db, last: &str) -> Result<Vec<(AccountId, Plan)>, DbErro
     rows.into_iter().map(|(id, plan)| Ok((id, parse_plan(&plan)?))).collect()
 }
 
-fn limit_of(plan: Plan) -> Option<i64> {
-    plan.messages_per_day_max().and_then(|limit| i64::try_from(limit).ok())
+/// As this server has the plan: what nodes let through costs nothing.
+async fn limit_of(db: &Db, plan: Plan) -> Result<Option<i64>, DbError> {
+    let limits = quota::limits_of(db, plan).await?;
+    Ok(limits.messages_per_day_max.and_then(|limit| i64::try_from(limit).ok()))
 }
 
 /// Reckons an account's overage of yesterday and today from its meters, and what it may use beyond its plan today. Nodes are told
@@ -177,10 +181,11 @@ pub async fn settle(db: &Db, account_id: &AccountId, plan: Plan, now_ms: i64) ->
     for (used, day) in used.iter_mut().zip(days) {
         *used = usage::account_messages(db, account_id, day).await?;
     }
+    let plan_limit = limit_of(db, plan).await?;
     let told = tx!(db, |t| {
         let held: Option<Row> = sqlx::query_as(LOCK).bind(account_id).fetch_optional(&mut *t).await?;
         let Some(known) = held.map(Overage::from) else { return Ok(()) };
-        if let Some(limit) = limit_of(plan).filter(|_| known.cap_thousands > 0) {
+        if let Some(limit) = plan_limit.filter(|_| known.cap_thousands > 0) {
             sqlx::query(OPEN_DAY)
                 .bind(account_id)
                 .bind(i64::from(today))
@@ -209,7 +214,7 @@ pub async fn settle(db: &Db, account_id: &AccountId, plan: Plan, now_ms: i64) ->
                     .await?;
             }
         }
-        let extra = if known.ready && limit_of(plan).is_some() { left.saturating_mul(THOUSAND) } else { 0 };
+        let extra = if known.ready && plan_limit.is_some() { left.saturating_mul(THOUSAND) } else { 0 };
         let same = extra == known.extra && (today == known.extra_day || extra == 0);
         if !same {
             sqlx::query(SET_EXTRA)

@@ -1,4 +1,8 @@
-//! The plan catalogue: names and limits, in code. Prices are settings of billing and are not here.
+//! The plan catalogue: names and limits, in code. Prices are settings of billing and are not here; limits that were edited, and
+//! plans that this server has beside the catalogue, are in [`crate::quota`].
+
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 
 /// What an account (or an app metered apart) may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -21,10 +25,44 @@ pub enum Plan {
     GrowthPlus,
     /// No limits; for those who run Fanfare themselves.
     Unlimited,
+    /// A plan that this server has beside the catalogue; its limits are in storage.
+    Own(OwnPlan),
+}
+
+/// The name of a plan that is not of the catalogue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct OwnPlan(&'static str);
+
+/// Characters of a plan's name.
+pub const NAME_CHARS_MAX: usize = 30;
+/// Different names of own plans that a process may meet before it needs a new start; each is kept for good.
+const OWN_NAMES_MAX: usize = 10_000;
+
+/// One copy of each name, so that a plan is copied as freely as the variants of the catalogue.
+static OWN_NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+impl OwnPlan {
+    fn of(name: &str) -> Option<OwnPlan> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.bytes().all(plain) {
+            return None;
+        }
+        let mut names = OWN_NAMES.lock();
+        let kept = match names.get(name) {
+            Some(kept) => kept,
+            None if names.len() >= OWN_NAMES_MAX => return None,
+            None => {
+                let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
+                names.insert(kept);
+                kept
+            }
+        };
+        Some(OwnPlan(kept))
+    }
 }
 
 impl Plan {
-    /// All plans, smallest first.
+    /// All plans of the catalogue, smallest first.
     pub const ALL: [Plan; 9] = [
         Plan::Sandbox,
         Plan::Startup,
@@ -49,6 +87,7 @@ impl Plan {
             Plan::Plus => "plus",
             Plan::GrowthPlus => "growth-plus",
             Plan::Unlimited => "unlimited",
+            Plan::Own(OwnPlan(name)) => name,
         }
     }
 
@@ -64,10 +103,16 @@ impl Plan {
             Plan::Plus => "Plus",
             Plan::GrowthPlus => "Growth Plus",
             Plan::Unlimited => "Unlimited",
+            Plan::Own(OwnPlan(name)) => name,
         }
     }
 
-    /// The plan of a name, as [`Plan::name`] gives it.
+    /// The plan of a stored name: of the catalogue, or an own one. Whether this server has it, [`crate::quota::find`] knows.
+    pub fn stored(name: &str) -> Option<Plan> {
+        Plan::parse(name).or_else(|| OwnPlan::of(name).map(Plan::Own))
+    }
+
+    /// The plan of the catalogue with a name, as [`Plan::name`] gives it.
     pub fn parse(name: &str) -> Option<Plan> {
         Plan::ALL.into_iter().find(|plan| plan.name() == name)
     }
@@ -83,7 +128,7 @@ impl Plan {
             Plan::Growth => Some(15_000),
             Plan::Plus => Some(20_000),
             Plan::GrowthPlus => Some(30_000),
-            Plan::Unlimited => None,
+            Plan::Unlimited | Plan::Own(_) => None,
         }
     }
 
@@ -98,7 +143,7 @@ impl Plan {
             Plan::Growth => Some(40_000_000),
             Plan::Plus => Some(60_000_000),
             Plan::GrowthPlus => Some(90_000_000),
-            Plan::Unlimited => None,
+            Plan::Unlimited | Plan::Own(_) => None,
         }
     }
 
@@ -117,7 +162,7 @@ impl Plan {
             Plan::Growth => Some(10_000),
             Plan::Plus => Some(15_000),
             Plan::GrowthPlus => Some(20_000),
-            Plan::Unlimited => None,
+            Plan::Unlimited | Plan::Own(_) => None,
         }
     }
 
@@ -139,6 +184,19 @@ mod tests {
         }
         assert_eq!(Plan::parse("Sandbox"), None);
         assert_eq!(Plan::parse(""), None);
+    }
+
+    #[test]
+    fn an_own_plan_is_its_name() {
+        let own = Plan::stored("team-large").unwrap();
+        assert_eq!(
+            (own, own.name(), own.title()),
+            (Plan::stored("team-large").unwrap(), "team-large", "team-large")
+        );
+        assert_eq!(Plan::stored("sandbox"), Some(Plan::Sandbox));
+        for bad in ["", "Team", "a b", "a\0", &"x".repeat(31)] {
+            assert_eq!(Plan::stored(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

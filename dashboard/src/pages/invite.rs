@@ -90,7 +90,7 @@ async fn page(
         Some(current) if current.user().email == invitation.email => Way::Join(current.csrf().to_owned()),
         Some(current) => Way::Other { email: current.user().email.clone(), csrf: current.csrf().to_owned() },
         None if tenancy::user::exists(dashboard.db(), &invitation.email).await? => Way::SignIn,
-        None if dashboard.config().signup == SignUpMode::Closed => Way::Closed,
+        None if dashboard.signup().await? == SignUpMode::Closed => Way::Closed,
         None => Way::SignUp,
     };
     let csrf = form.token.clone();

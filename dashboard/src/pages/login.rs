@@ -59,7 +59,7 @@ async fn show(
         "deleted" => Some("Your account is deleted."),
         _ => None,
     });
-    let signup_open = dashboard.config().signup == SignUpMode::Open;
+    let signup_open = dashboard.signup().await? == SignUpMode::Open;
     let page = LoginPage { csrf: &token.token, email: "", next, signup_open, error: None, done };
     let mut response = html_with(StatusCode::OK, &page)?;
     token.put(response.headers_mut(), &origin);
@@ -95,7 +95,7 @@ async fn submit(
         None => {
             dashboard.throttle().failed(email, ip);
             let error = Some("E-mail or password is wrong.".to_owned());
-            let signup_open = dashboard.config().signup == SignUpMode::Open;
+            let signup_open = dashboard.signup().await? == SignUpMode::Open;
             let page = LoginPage { csrf: &token.token, email, next, signup_open, error, done: None };
             html_with(StatusCode::UNAUTHORIZED, &page)
         }

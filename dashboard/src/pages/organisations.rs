@@ -35,18 +35,18 @@ struct NewPage {
 }
 
 /// Where nobody can sign up, only who owns an organisation already may have another one.
-fn may_create(current: &CurrentUser, dashboard: &Dashboard) -> bool {
+async fn may_create(current: &CurrentUser, dashboard: &Dashboard) -> Result<bool, PageError> {
     let owns = |one: &tenancy::membership::Membership| one.role.allows(Permission::ManageOrganisation);
-    dashboard.config().signup == SignUpMode::Open || current.memberships().iter().any(owns)
+    Ok(current.memberships().iter().any(owns) || dashboard.signup().await? == SignUpMode::Open)
 }
 
-fn page(current: &CurrentUser, dashboard: &Dashboard) -> NewPage {
-    let open = may_create(current, dashboard);
-    NewPage { frame: Frame::new(current), open, name: String::new(), error: None }
+async fn page(current: &CurrentUser, dashboard: &Dashboard) -> Result<NewPage, PageError> {
+    let open = may_create(current, dashboard).await?;
+    Ok(NewPage { frame: Frame::new(current), open, name: String::new(), error: None })
 }
 
 async fn show(current: CurrentUser, State(dashboard): State<Dashboard>) -> Result<Response, PageError> {
-    html(&page(&current, &dashboard))
+    html(&page(&current, &dashboard).await?)
 }
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ async fn create(
     State(dashboard): State<Dashboard>,
     form: Result<Form<NewForm>, FormRejection>,
 ) -> Result<Response, PageError> {
-    let mut page = page(&current, &dashboard);
+    let mut page = page(&current, &dashboard).await?;
     if !page.open {
         return html_with(StatusCode::FORBIDDEN, &page);
     }

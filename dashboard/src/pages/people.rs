@@ -105,7 +105,7 @@ impl PeoplePage {
             invitations: invitation::list(db, account_id).await?.into_iter().map(open).collect(),
             apps: tenancy::app::list(db, account_id).await?,
             roles: Role::ALL.into_iter().filter(|role| own.may_give(*role)).collect(),
-            closed: dashboard.config().signup == SignUpMode::Closed,
+            closed: dashboard.signup().await? == SignUpMode::Closed,
             link: None,
             mails: dashboard.config().mail.server.is_some(),
             done: None,

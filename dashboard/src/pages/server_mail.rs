@@ -18,6 +18,7 @@ use crate::client::Endpoint;
 use crate::error::PageError;
 use crate::page::{Frame, at, html, html_with, moment};
 use crate::server_admin::ServerAdmin;
+use crate::server_facts::ServerSection;
 use crate::session::CurrentUser;
 use crate::{Dashboard, acts, letters};
 
@@ -68,6 +69,7 @@ struct Made {
 #[template(path = "server_mail.html")]
 struct MailPage {
     frame: Frame,
+    section: ServerSection,
     server: Option<String>,
     from: String,
     rows: Vec<Row>,
@@ -88,6 +90,7 @@ impl MailPage {
         let out = &dashboard.config().mail;
         Ok(MailPage {
             frame: Frame::new(current),
+            section: ServerSection::Mail,
             server: out.server.clone(),
             from: out.from.clone(),
             rows: mail::list(dashboard.db()).await?.into_iter().map(|one| Row::new(one, endpoint)).collect(),

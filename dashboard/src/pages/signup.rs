@@ -2,16 +2,19 @@
 //!
 //! A taken e-mail is said openly, as the person who owns it needs to know; guessing is slowed by the sign-in throttle.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, State};
+use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use tenancy::audit::Action;
+use tenancy::server_invitation::{self, JoinError};
 use tenancy::user::{SignUpError, sign_up};
 
 use crate::client::{ClientAddr, RequestOrigin};
@@ -30,6 +33,8 @@ pub(crate) fn routes() -> Router<Dashboard> {
 struct SignUpPage {
     csrf: String,
     open: bool,
+    /// The token of the link that they came with, if it is worth anything.
+    invitation: String,
     offer: String,
     email: String,
     email_error: Option<&'static str>,
@@ -38,29 +43,43 @@ struct SignUpPage {
 }
 
 impl SignUpPage {
-    fn new(dashboard: &Dashboard, token: &FormToken) -> SignUpPage {
-        let plan = dashboard.config().signup_plan;
-        let offer = match (plan.connections_max(), plan.messages_per_day_max()) {
+    async fn new(
+        dashboard: &Dashboard,
+        token: &FormToken,
+        invitation: &str,
+    ) -> Result<SignUpPage, PageError> {
+        let limits = tenancy::quota::limits_of(dashboard.db(), dashboard.config().signup_plan).await?;
+        let open = match dashboard.signup().await? {
+            SignUpMode::Open => true,
+            SignUpMode::Invite => {
+                server_invitation::find_by_token(dashboard.db(), invitation).await?.is_some()
+            }
+            SignUpMode::Closed => false,
+        };
+        let offer = match (limits.connections_max, limits.messages_per_day_max) {
             (Some(connections), Some(messages)) => {
                 format!("{} connections and {} messages a day. No card.", count(connections), count(messages))
             }
             _ => "No limit on connections or messages.".to_owned(),
         };
-        SignUpPage {
+        Ok(SignUpPage {
             csrf: token.token.clone(),
-            open: dashboard.config().signup == SignUpMode::Open,
+            open,
+            invitation: if open { invitation.to_owned() } else { String::new() },
             offer,
             email: String::new(),
             email_error: None,
             email_taken: false,
             password_error: None,
-        }
+        })
     }
 }
 
 async fn show(
     MaybeUser(user): MaybeUser,
     State(dashboard): State<Dashboard>,
+    ClientAddr(ip): ClientAddr,
+    Query(asked): Query<Asked>,
     origin: RequestOrigin,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
@@ -68,15 +87,44 @@ async fn show(
         return Ok(Redirect::to("/dash").into_response());
     }
     let token = FormToken::of(&headers);
-    let mut response = html_with(StatusCode::OK, &SignUpPage::new(&dashboard, &token))?;
+    let page = guess(&dashboard, &token, &asked.invitation.unwrap_or_default(), ip).await?;
+    let mut response = html_with(StatusCode::OK, &page)?;
     token.put(response.headers_mut(), &origin);
     Ok(response)
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    invitation: Option<String>,
+}
+
+/// The page for this link. Wrong links are slowed down as wrong passwords are, each network for itself.
+async fn guess(
+    dashboard: &Dashboard,
+    token: &FormToken,
+    invitation: &str,
+    ip: IpAddr,
+) -> Result<SignUpPage, PageError> {
+    let counted = format!("invitation from {ip}");
+    if !invitation.is_empty() && dashboard.throttle().check(&counted, ip).is_err() {
+        return Err(PageError::TooManyTries);
+    }
+    let page = SignUpPage::new(dashboard, token, invitation).await?;
+    if !invitation.is_empty() {
+        match page.open {
+            true => dashboard.throttle().succeeded(&counted, ip),
+            false => dashboard.throttle().failed(&counted, ip),
+        }
+    }
+    Ok(page)
 }
 
 #[derive(Deserialize)]
 struct SignUpForm {
     email: String,
     password: String,
+    #[serde(default)]
+    invitation: String,
 }
 
 async fn submit(
@@ -87,18 +135,31 @@ async fn submit(
     form: Result<Form<SignUpForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let token = FormToken::of(&headers);
-    let mut page = SignUpPage::new(&dashboard, &token);
+    let Form(form) = form?;
+    let mut page = guess(&dashboard, &token, &form.invitation, ip).await?;
     if !page.open {
         return html_with(StatusCode::FORBIDDEN, &page);
     }
-    let Form(form) = form?;
     page.email = form.email.trim().to_owned();
     // Not under the e-mail itself: a stranger's sign-up must neither slow down nor speed up its owner's sign-in.
     let counted = format!("sign-up from {ip}");
     if let Err(wait) = dashboard.throttle().check(&counted, ip) {
         return super::login::too_many(&token, &page.email, None, wait);
     }
-    let outcome = sign_up(dashboard.db(), &page.email, &form.password, dashboard.config().signup_plan).await;
+    let (db, plan) = (dashboard.db(), dashboard.config().signup_plan);
+    let outcome = match page.invitation.is_empty() {
+        true => sign_up(db, &page.email, &form.password, plan).await,
+        false => {
+            let joined =
+                server_invitation::sign_up(db, &page.invitation, &page.email, &form.password, plan).await;
+            match joined {
+                Ok(made) => Ok(made),
+                Err(JoinError::SignUp(error)) => Err(error),
+                // Somebody else was quicker.
+                Err(JoinError::NotValid) => return Err(PageError::InvitationNotFound),
+            }
+        }
+    };
     match &outcome {
         Err(SignUpError::EmailTaken) => dashboard.throttle().failed(&counted, ip),
         Ok(_) | Err(_) => dashboard.throttle().succeeded(&counted, ip),

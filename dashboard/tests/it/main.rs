@@ -14,6 +14,7 @@ mod mail;
 mod people;
 mod roles;
 mod second_factor;
+mod server_pages;
 mod support;
 mod tenants;
 mod tokens;

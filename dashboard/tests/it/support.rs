@@ -54,6 +54,7 @@ pub(crate) fn config() -> DashboardConfig {
         webhook_allow: Allow::default(),
         billing: None,
         mail: MailOut::default(),
+        server: Default::default(),
     }
 }
 

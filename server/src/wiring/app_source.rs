@@ -123,17 +123,17 @@ impl Source {
         let (app, day) = (view.app, today());
         let app_messages =
             tenancy::usage::app_messages(&self.db, app.id, day).await.map_err(unreachable_store)?;
-        let (scope, scope_messages, plan) = match app.plan {
-            Some(plan) => (meter_scope(app.id, None), app_messages, plan),
+        let (scope, scope_messages) = match app.plan {
+            Some(_) => (meter_scope(app.id, None), app_messages),
             None => {
                 let used = tenancy::usage::account_messages(&self.db, &app.account_id, day)
                     .await
                     .map_err(unreachable_store)?;
-                (meter_scope(app.id, Some(&app.account_id)), used, view.account_plan)
+                (meter_scope(app.id, Some(&app.account_id)), used)
             }
         };
         let webhooks = webhook_endpoint::list_for_node(&self.db, app.id).await.map_err(unreachable_store)?;
-        let limits = tenancy::limits::Limits::of(plan);
+        let limits = view.plan_limits;
         let extra = match app.plan {
             Some(_) => 0,
             None => {
@@ -148,7 +148,7 @@ impl Source {
             id: app.id,
             name: app.name.into(),
             cluster: app.cluster.into(),
-            enabled: app.enabled,
+            enabled: app.enabled && !view.suspended,
             client_events: app.client_events,
             features: features(app.features),
             allowed_origins: app.allowed_origins,

@@ -1,6 +1,6 @@
 //! Live numbers of the data plane for the pages.
 
-use dashboard::{AppUsage, KeyLive, Live};
+use dashboard::{AppUsage, KeyLive, Live, ProcessFacts};
 use realtime::Node;
 use tenancy::app::App;
 
@@ -29,6 +29,23 @@ impl Live for LiveNumbers {
                 messages_max: None,
                 resets_ms,
             },
+        }
+    }
+
+    fn connections(&self, apps: &[u64]) -> u64 {
+        apps.iter().filter_map(|id| self.0.apps().loaded(*id)).map(|app| app.usage().connections).sum()
+    }
+
+    fn process(&self) -> ProcessFacts {
+        use nix::sys::resource::{Resource, getrlimit};
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            resident.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
+        ProcessFacts {
+            open_files: std::fs::read_dir("/proc/self/fd").ok().map(|open| open.count() as u64),
+            open_files_max: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
+            memory_bytes: kib.map(|kib| kib * 1_024),
         }
     }
 

@@ -25,7 +25,7 @@ macro_rules! node_view {
 
 statements::sqls! {
     VIEW_BY_ID = node_view!("apps.id = $1");
-    ACCESS_VERSION = "select access_version from accounts where id = $1";
+    OF_ACCOUNT = "select access_version, cast(case when suspended_ms is null then 0 else 1 end as bigint) from accounts where id = $1";
     VIEW_BY_KEY = node_view!("apps.id = (select app_id from app_keys where key = $1)");
 }
 
@@ -39,6 +39,10 @@ pub struct NodeView {
     /// What it may use: its own plan or else the account's, lowered by its cap. Without an own plan the account's
     /// limits are shared by all such apps of the account.
     pub limits: Limits,
+    /// The same without its cap.
+    pub plan_limits: Limits,
+    /// Its organisation is suspended: it refuses as a disabled app does.
+    pub suspended: bool,
     /// The account's plan.
     pub account_plan: Plan,
     /// Rises when who may see the account's apps has changed. Read a moment after the rest: it may be too new for it, and
@@ -85,9 +89,12 @@ pub async fn node_view_by_key(db: &Db, key: &str) -> Result<Option<NodeView>, Db
 async fn with_access(db: &Db, view: Option<NodeView>) -> Result<Option<NodeView>, DbError> {
     let Some(view) = view else { return Ok(None) };
     let account_id = &view.app.account_id;
-    let access_version =
-        read!(db, |p| sqlx::query_scalar(ACCESS_VERSION).bind(account_id).fetch_one(p).await)?;
-    Ok(Some(NodeView { access_version, ..view }))
+    let (access_version, suspended): (i64, i64) =
+        read!(db, |p| sqlx::query_as(OF_ACCOUNT).bind(account_id).fetch_one(p).await)?;
+    let plan = view.app.plan.unwrap_or(view.account_plan);
+    let plan_limits = crate::quota::limits_of(db, plan).await?;
+    let limits = plan_limits.capped(view.app.connections_max);
+    Ok(Some(NodeView { access_version, suspended: suspended != 0, plan_limits, limits, ..view }))
 }
 
 fn from_rows(db: &Db, rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
@@ -108,5 +115,14 @@ fn from_rows(db: &Db, rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
 fn without_keys(app: App, account_plan: &str) -> Result<NodeView, DbError> {
     let account_plan = parse_plan(account_plan)?;
     let limits = Limits::of(app.plan.unwrap_or(account_plan)).capped(app.connections_max);
-    Ok(NodeView { app, keys: Vec::new(), limits, account_plan, access_version: 0 })
+    let plan_limits = limits;
+    Ok(NodeView {
+        app,
+        keys: Vec::new(),
+        limits,
+        plan_limits,
+        account_plan,
+        suspended: false,
+        access_version: 0,
+    })
 }

@@ -18,6 +18,7 @@ mod server_admins;
 mod sessions;
 mod subscriptions;
 mod support;
+mod tenants;
 mod tokens;
 mod usage;
 mod usage_reports;
