@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use dashboard::{ClientAddr, OverTls};
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -260,7 +260,15 @@ async fn answer(mut request: Request, origin: Origin, door: Door) -> Response {
     if upgrades_nowhere(&request) {
         return ws::refuse_path(door.node, request);
     }
-    door.router.oneshot(request).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    // A proxy in front may have seen the end of a chunked body elsewhere than we do, if a length came with it (hyper has dropped
+    // that by now): what it takes for the rest of the body must not become a request of somebody else.
+    let last = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let answered = door.router.oneshot(request).await;
+    let mut response = answered.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    if last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Tells the routes who is asking and how.
