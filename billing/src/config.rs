@@ -1,5 +1,6 @@
 //! Settings of billing: keys, and which price of Stripe is which plan. Reading the environment is the server's work.
 
+use outbound::Place;
 use tenancy::Secret;
 use tenancy::plan::Plan;
 
@@ -19,23 +20,13 @@ pub struct BillingConfig {
     pub(crate) secret_key: Secret,
     /// More than one while they are rotated.
     pub(crate) webhook_secrets: Vec<Secret>,
-    pub(crate) api: Api,
+    pub(crate) api: Place,
     /// In the order of the setting: the first of a plan is sold, the others are known.
     pub(crate) prices: Vec<(Plan, String)>,
     pub(crate) automatic_tax: bool,
     /// Messages beyond the plan: the name of the meter's events, and the price.
     pub(crate) overage: Option<(String, String)>,
     pub(crate) page_origins: Vec<String>,
-}
-
-/// The address of the API, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Api {
-    pub(crate) tls: bool,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// `host[:port]` as in the header.
-    pub(crate) authority: String,
 }
 
 impl BillingConfig {
@@ -57,7 +48,7 @@ impl BillingConfig {
             return wrong("stripe_webhook_secret is missing: without it no event can be trusted".to_owned());
         }
         let base = api_base.unwrap_or(STRIPE_API);
-        let Some(api) = Api::parse(base) else {
+        let Some(api) = Place::parse(base) else {
             return wrong(format!(
                 "stripe_api_base must look like https://host or http://host:port, it is {base:?}"
             ));
@@ -143,24 +134,6 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 /// Stripe's ids: nothing that would have to be escaped in a path or a header.
 pub(crate) fn is_id(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-impl Api {
-    fn parse(base: &str) -> Option<Api> {
-        let (tls, authority) = match base.trim_end_matches('/').split_once("://")? {
-            ("https", rest) => (true, rest),
-            ("http", rest) => (false, rest),
-            _ => return None,
-        };
-        let plain = |text: &str| {
-            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
-        };
-        let (host, port) = match authority.split_once(':') {
-            Some((host, port)) => (host, port.parse().ok()?),
-            None => (authority, if tls { 443 } else { 80 }),
-        };
-        plain(host).then(|| Api { tls, host: host.to_owned(), port, authority: authority.to_owned() })
-    }
 }
 
 #[cfg(test)]

@@ -82,6 +82,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         billing: None,
         mail: MailOut::default(),
         server: Default::default(),
+        with: Vec::new(),
     };
     let router = dashboard::router(Dashboard::new(db, config, Arc::new(Invented), system))
         .fallback(async || dashboard::not_found());

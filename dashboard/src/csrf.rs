@@ -62,7 +62,8 @@ fn form_token(value: &str) -> String {
     derive(value, b"fanfare csrf, before sign-in")
 }
 
-fn derive(key: &str, purpose: &[u8]) -> String {
+/// A text that only who knows `key` can make, another one for each purpose.
+pub(crate) fn derive(key: &str, purpose: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes())
         .unwrap_or_else(|_| unreachable!("any length is a key"));
     mac.update(purpose);

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Dashboard;
 use crate::client::RequestOrigin;
+use crate::with::With;
 
 /// Adds the policy and its companions. What an answer sets itself about caching stays.
 pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request, next: Next) -> Response {
@@ -18,7 +19,9 @@ pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request,
     let origin = RequestOrigin::of(&parts, &dashboard);
     let mut response = next.run(Request::from_parts(parts, body)).await;
     let stripe = dashboard.billing().map_or(&[][..], |billing| billing.page_origins());
-    put(response.headers_mut(), &policy(&origin, stripe));
+    let with = dashboard.config().with.iter().map(With::page_origin);
+    let forms: Vec<String> = stripe.iter().cloned().chain(with).collect();
+    put(response.headers_mut(), &policy(&origin, &forms));
     if origin.https {
         response
             .headers_mut()
@@ -46,7 +49,7 @@ fn put(headers: &mut HeaderMap, policy: &str) {
 }
 
 /// Sockets may go to this very host and to the public address; older browsers don't count `ws:` as `'self'`, hence by name. Forms may
-/// lead to the pages of Stripe on a server that bills.
+/// lead to the pages of Stripe on a server that bills, and to the providers of sign-ins that it knows.
 fn policy(origin: &RequestOrigin, forms: &[String]) -> String {
     let mut sockets = String::new();
     let public = origin.endpoint.authority();

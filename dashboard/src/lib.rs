@@ -30,6 +30,7 @@ pub mod session;
 pub mod snippets;
 mod state;
 mod switches;
+mod with;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -40,6 +41,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use client::{ClientAddr, Endpoint, OverTls};
 pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, MailOut, SignUpMode};
 pub use server_facts::{ProcessFacts, ServerFacts};
+pub use with::With;
 
 /// The largest form or JSON body that a page takes, in bytes.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -52,6 +54,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::signup::routes())
         .merge(pages::login::routes())
         .merge(pages::login_code::routes())
+        .merge(pages::with::routes())
         .merge(pages::login_link::routes())
         .merge(pages::forgot::routes())
         .merge(pages::verify::routes())
@@ -71,6 +74,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::account_email::routes())
         .merge(pages::account_export::routes())
         .merge(pages::second_factor::routes())
+        .merge(pages::with::signed_in_routes())
         .merge(pages::organisations::routes())
         .merge(pages::organisation::routes())
         .merge(pages::people::routes())

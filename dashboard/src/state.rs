@@ -9,12 +9,14 @@ use billing::Billing;
 use protocol::webhook_url::Allow;
 use tenancy::app::App;
 use tenancy::db::{Db, DbError};
+use tenancy::identity::Provider;
 use tenancy::instance::SystemApp;
 use tenancy::plan::Plan;
 use tenancy::throttle::{CodeThrottle, SignInThrottle};
 use tokio::sync::Mutex;
 
 use crate::server_facts::{ProcessFacts, ServerFacts};
+use crate::with::With;
 
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub struct DashboardConfig {
     pub mail: MailOut,
     /// What the pages of the server tell.
     pub server: ServerFacts,
+    /// Where people may have accounts that they sign in with here.
+    pub with: Vec<With>,
 }
 
 impl fmt::Debug for DashboardConfig {
@@ -214,6 +218,11 @@ impl Dashboard {
     /// Payments, on a server that bills.
     pub(crate) fn billing(&self) -> Option<&Billing> {
         self.0.config.billing.as_ref()
+    }
+
+    /// The providers of sign-ins, for buttons.
+    pub(crate) fn with(&self) -> Vec<Provider> {
+        self.0.config.with.iter().map(|with| with.provider).collect()
     }
 
     /// The hidden app whose channels carry the console's rows.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use dashboard::SignUpMode;
+use tenancy::identity::Provider;
 
 use crate::metrics;
 use crate::serve::reachable;
@@ -106,6 +107,24 @@ pub const SETTINGS: &[Setting] = &[
         "Sells messages beyond the plan: METER=price_…, a meter's event name and its metered price for 1,000 messages.",
     ),
     setting("stripe_api_base", "", "Another server that behaves as Stripe; unset: Stripe."),
+    setting(
+        "github_client_id",
+        "",
+        "Client id of an OAuth app of GitHub; unset: nobody signs in with GitHub.",
+    ),
+    secret("github_client_secret", "Its secret."),
+    setting(
+        "github_base_url",
+        "",
+        "A GitHub of one's own, such as https://github.example.com; unset: github.com.",
+    ),
+    setting(
+        "google_client_id",
+        "",
+        "Client id of Google for web applications; unset: nobody signs in with Google.",
+    ),
+    secret("google_client_secret", "Its secret."),
+    setting("google_base_url", "", "Another server that behaves as Google, for tests; unset: Google."),
     setting("log", "info", "Filter of log lines, as of tracing."),
     setting("log_format", "text", "text or json."),
 ];
@@ -164,6 +183,8 @@ pub struct Config {
     pub billing: Option<billing::BillingConfig>,
     /// Mail.
     pub mail: crate::mail::MailConfig,
+    /// Where people may have accounts that they sign in with here.
+    pub with: Vec<dashboard::With>,
     /// Development mode.
     pub dev: bool,
     /// Log filter.
@@ -288,6 +309,25 @@ impl Raw {
         Ok(Some(config?.with_overage(text("stripe_overage"))?))
     }
 
+    /// The providers of sign-ins that are set up.
+    fn with(&self) -> anyhow::Result<Vec<dashboard::With>> {
+        let mut all = Vec::new();
+        for provider in Provider::ALL {
+            let name = |part: &str| format!("{}_{part}", provider.name());
+            let (id, secret) = (name("client_id"), name("client_secret"));
+            match (self.get(&id), self.get(&secret)) {
+                (None, None) => {}
+                (Some(client_id), Some(client_secret)) => {
+                    let base = name("base_url");
+                    let with = dashboard::With::new(provider, client_id, client_secret, self.get(&base));
+                    all.push(with.with_context(|| format!("{base} must look like https://host"))?);
+                }
+                _ => bail!("{id} and {secret} belong together: set both or none"),
+            }
+        }
+        Ok(all)
+    }
+
     /// Checks the values; an error names the setting.
     pub fn check(&self, dev: bool) -> anyhow::Result<Config> {
         let data_dir = PathBuf::from(self.get("data_dir").unwrap_or("./data"));
@@ -366,6 +406,7 @@ impl Raw {
                 })?,
             billing: self.billing()?,
             mail: crate::mail::MailConfig::parse(self.get("smtp_url"), self.get("mail_from"), self.get("url"))?,
+            with: self.with()?,
             dev,
             log: self.get("log").unwrap_or("info").to_owned(),
             log_json: match self.get("log_format") {
@@ -447,6 +488,7 @@ mod tests {
             (("FANFARE_SMTP_URL", "smtp://127.0.0.1:25"), "url"),
             (("FANFARE_STRIPE_SECRET_KEY", "sk_test_x"), "stripe_webhook_secret"),
             (("FANFARE_STRIPE_PRICES", "pro=price_1"), "stripe_secret_key"),
+            (("FANFARE_GITHUB_CLIENT_ID", "x"), "github_client_secret"),
         ] {
             let error = load(&[], &[env], "").unwrap().check(false).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -462,6 +504,7 @@ mod tests {
             ("FANFARE_STRIPE_SECRET_KEY", "sk_live_hush"),
             ("FANFARE_STRIPE_WEBHOOK_SECRET", "whsec_hush"),
             ("FANFARE_SMTP_URL", "smtp://ana:hush@mail.example.com"),
+            ("FANFARE_GOOGLE_CLIENT_SECRET", "hush-hush"),
         ];
         let raw = load(&[], &env, "").unwrap();
         assert!(!raw.print().contains("hush"));

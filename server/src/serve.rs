@@ -133,6 +133,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
             server: config.mail.server.as_ref().map(mail::MailServer::address),
             from: config.mail.from.to_string(),
         },
+        with: config.with.clone(),
     };
     if let Some(token) = setup_token {
         let base = config.base_url(listener.local_addr()?);

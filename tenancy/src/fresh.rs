@@ -10,7 +10,7 @@ statements::sqls! {
     CHECKED = "select case when checked_ms > created_ms then checked_ms else created_ms end from sessions
         where token_hash = $1";
     NOTE = "update sessions set checked_ms = $2 where token_hash = $1 and checked_ms < $2";
-    PASSWORDS = "select count(*) from users where id = $1 and password_hash <> ''";
+    PASSWORDS = "select count(*) from users where id = $1 and password_hash not in ('', '!')";
 }
 
 /// A proof is good for this long.

@@ -24,6 +24,7 @@ pub mod db;
 pub mod email_change;
 pub mod email_proof;
 pub mod fresh;
+pub mod identity;
 pub mod instance;
 pub mod invitation;
 pub mod limits;

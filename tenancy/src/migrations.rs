@@ -32,6 +32,7 @@ const ALL: &[Embedded] = embedded![
     12 "access_versions" "0012_access_versions.sql",
     13 "second_factor" "0013_second_factor.sql",
     14 "key_ends" "0014_key_ends.sql",
+    15 "identities" "0015_identities.sql",
     16 "usage_minutes" "0016_usage_minutes.sql",
     18 "api_tokens" "0018_api_tokens.sql",
     19 "instance" "0019_instance.sql",

@@ -103,6 +103,12 @@ pub(crate) async fn verify(password: &str, hash: Option<&str>) -> Result<bool, D
     Ok(fits && known)
 }
 
+/// Whether what stands in the place of a hash is one. The placeholder has an empty text there, who signs in elsewhere only `!`:
+/// neither fits a password.
+pub(crate) fn is_hash(stored: &str) -> bool {
+    stored.starts_with('$')
+}
+
 /// Whether a hash was made with less work than a new one would be.
 pub(crate) fn is_weaker_than_today(hash: &str) -> bool {
     let params = PasswordHash::new(hash).ok().and_then(|hash| Params::try_from(&hash).ok());

@@ -86,7 +86,6 @@ pub(crate) async fn fitting_hash(db: &Db, user: &User, password: &str) -> Result
     }
     let hash: Option<String> =
         read!(db, |p| sqlx::query_scalar(HASH_OF_USER).bind(&user.id).fetch_optional(p).await)?;
-    // An empty hash is the placeholder's: it fits no password.
-    let Some(hash) = hash.filter(|hash| !hash.is_empty()) else { return Ok(None) };
+    let Some(hash) = hash.filter(|hash| password::is_hash(hash)) else { return Ok(None) };
     Ok(password::verify(password, Some(&hash)).await?.then_some(hash))
 }

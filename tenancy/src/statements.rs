@@ -28,6 +28,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::email_change::ALL,
         crate::email_proof::ALL,
         crate::fresh::ALL,
+        crate::identity::ALL,
         crate::instance::ALL,
         crate::invitation::ALL,
         crate::invitation::accept::ALL,

@@ -4,6 +4,7 @@
 use crate::account::{self, Account};
 use crate::clock::now_ms;
 use crate::db::{Db, DbError, read, tx, write};
+use crate::identity::{self, Elsewhere};
 use crate::password::{self, Refused};
 use crate::plan::Plan;
 use crate::role::Role;
@@ -103,6 +104,17 @@ pub(crate) async fn insert(
     hash: &str,
     plan: Plan,
 ) -> Result<(User, Account), SignUpError> {
+    insert_with(db, email, hash, plan, None).await
+}
+
+/// [`insert`], with an account elsewhere as their way in.
+pub(crate) async fn insert_with(
+    db: &Db,
+    email: String,
+    hash: &str,
+    plan: Plan,
+    elsewhere: Option<&Elsewhere>,
+) -> Result<(User, Account), SignUpError> {
     let now = now_ms();
     let user = User { id: new_id(), email, created_ms: now };
     let account = Account { id: new_id(), name: workspace_name(&user.email), plan, created_ms: now };
@@ -135,6 +147,12 @@ pub(crate) async fn insert(
             .execute(&mut *t)
             .await
             .map_err(DbError::from)?;
+        // Another sign-up with the same account was quicker, perhaps under another address.
+        if let Some(elsewhere) = elsewhere
+            && identity::insert!(t, user, elsewhere) == 0
+        {
+            return Err(SignUpError::EmailTaken);
+        }
     });
     Ok((user, account))
 }
@@ -153,7 +171,7 @@ pub async fn check_password(db: &Db, email: &str, password: &str) -> Result<Opti
     };
     let (user, hash) = match row {
         Some((id, email, created_ms, hash)) => {
-            (Some(User { id, email, created_ms }), Some(hash).filter(|h| !h.is_empty()))
+            (Some(User { id, email, created_ms }), Some(hash).filter(|h| password::is_hash(h)))
         }
         None => (None, None),
     };

@@ -1,27 +1,18 @@
 //! One call to Stripe: connect, send a form, read JSON; tried again with the same idempotency key when no answer came or the answer
-//! says "later". A connection serves one call: there are few, and none is in the way of a publish.
+//! says "later". The connection is `outbound`'s.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use outbound::{Place, encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tenancy::Secret;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-
-use crate::config::Api;
 
 /// The version that is spoken; Stripe keeps old ones. Events are read only for their ids, which all versions share.
 pub(crate) const API_VERSION: &str = "2025-03-31.basil";
@@ -96,9 +87,8 @@ struct ErrorFacts {
 
 /// Makes calls.
 pub(crate) struct Client {
-    api: Api,
+    api: Place,
     secret_key: Secret,
-    tls: OnceLock<Arc<ClientConfig>>,
     calls: Semaphore,
 }
 
@@ -107,10 +97,6 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client").field("api", &self.api).finish_non_exhaustive()
     }
 }
-
-/// A connection over which a call goes.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 type Form<'a> = &'a [(&'a str, &'a str)];
 
@@ -122,8 +108,8 @@ struct Call {
 }
 
 impl Client {
-    pub(crate) fn new(api: Api, secret_key: Secret) -> Client {
-        Client { api, secret_key, tls: OnceLock::new(), calls: Semaphore::new(CALLS_AT_ONCE_MAX) }
+    pub(crate) fn new(api: Place, secret_key: Secret) -> Client {
+        Client { api, secret_key, calls: Semaphore::new(CALLS_AT_ONCE_MAX) }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -207,36 +193,7 @@ impl Client {
 
     /// Status and body of one answer.
     async fn once(&self, call: &Call) -> Result<(u16, Bytes), String> {
-        let stream =
-            TcpStream::connect((self.api.host.as_str(), self.api.port)).await.map_err(|e| e.to_string())?;
-        let _ = stream.set_nodelay(true);
-        let stream: Box<dyn Stream> = if self.api.tls {
-            let name = ServerName::try_from(self.api.host.clone()).map_err(|e| e.to_string())?;
-            let connector = TlsConnector::from(self.tls.get_or_init(tls_config).clone());
-            Box::new(connector.connect(name, stream).await.map_err(|e| e.to_string())?)
-        } else {
-            Box::new(stream)
-        };
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-        // Driven here and not in a task of its own, so that it ends with the try.
-        let mut connection = std::pin::pin!(connection);
-        let request = self.request(call)?;
-        let answering = async {
-            let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
-            let status = answer.status().as_u16();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
-                .collect()
-                .await
-                .map_err(|e| e.to_string())?;
-            Ok((status, body.to_bytes()))
-        };
-        let mut answering = std::pin::pin!(answering);
-        tokio::select! {
-            biased;
-            done = &mut answering => done,
-            _ = &mut connection => answering.await,
-        }
+        outbound::call(&self.api, self.request(call)?, ANSWER_BYTES_MAX).await
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, String> {
@@ -270,49 +227,5 @@ fn refusal(status: u16, body: &[u8]) -> StripeError {
         kind: facts.r#type,
         code: facts.code.unwrap_or_default(),
         message: facts.message.unwrap_or_default(),
-    }
-}
-
-/// The system's certificates, so that an operator's own authority is known; where there are none, Mozilla's.
-fn tls_config() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap_or_else(|_| unreachable!("the provider knows TLS 1.2 and 1.3"))
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-fn encode(form: Form<'_>) -> String {
-    let pairs: Vec<String> =
-        form.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
-    pairs.join("&")
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_form_escapes_what_would_end_a_value() {
-        assert_eq!(encode(&[("a[b]", "x&y=z %"), ("c", "é")]), "a%5Bb%5D=x%26y%3Dz%20%25&c=%C3%A9");
-        assert_eq!(encode(&[]), "");
     }
 }

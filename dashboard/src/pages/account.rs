@@ -13,12 +13,14 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tenancy::audit::Action;
+use tenancy::fresh;
 use tenancy::password_change::{ChangePasswordError, change_password};
 use tenancy::session::{self, Listed};
 use tenancy::user::SignUpError;
 
 use super::login::{too_many_sentence, whole_seconds};
 use super::signup::password_sentence;
+use super::with::Way;
 use crate::client::ClientAddr;
 use crate::error::PageError;
 use crate::page::{Frame, html, html_with, moment};
@@ -46,6 +48,9 @@ pub(super) struct AccountPage {
     confirmed: bool,
     /// The form for another address.
     pub(super) change: EmailForm,
+    /// They can sign in with one.
+    has_password: bool,
+    with: Vec<Way>,
 }
 
 /// What the form for another address shows.
@@ -90,6 +95,8 @@ impl AccountPage {
             new_error: None,
             confirmed: current.email_confirmed(),
             change: EmailForm::default(),
+            has_password: fresh::has_password(dashboard.db(), &current.user().id).await?,
+            with: Way::all(dashboard, current).await?,
         })
     }
 }
@@ -107,6 +114,14 @@ async fn show(
     let mut page = AccountPage::load(&current, &dashboard).await?;
     page.done = query.done.as_deref().and_then(|done| match done {
         "password" => Some("The password was changed. You are signed out everywhere else."),
+        "linked" => Some("Linked. You can sign in with it from now on."),
+        "unlinked" => Some("Unlinked. It signs you in no more."),
+        "only-way" => Some(
+            "That is your only way to sign in, so it stays. Get a password first, or link another account.",
+        ),
+        "sign-in-anew" => {
+            Some("You signed in more than 15 minutes ago. Sign out and in again, then repeat the step.")
+        }
         "two-step-off" => Some("Two-step sign-in is off. Your password alone signs you in."),
         "session" => Some("That session is signed out."),
         "email" => Some("A mail with a link is on its way to the new address. Nothing changes before it is opened."),

@@ -11,6 +11,7 @@ use axum::routing::get;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
+use tenancy::identity::Provider;
 use tenancy::user::check_password;
 
 use crate::client::{ClientAddr, RequestOrigin};
@@ -31,6 +32,7 @@ struct LoginPage<'a> {
     email: &'a str,
     next: Option<&'a str>,
     signup_open: bool,
+    with: Vec<Provider>,
     error: Option<String>,
     /// What was done just now.
     done: Option<&'static str>,
@@ -60,7 +62,8 @@ async fn show(
         _ => None,
     });
     let signup_open = dashboard.signup().await? == SignUpMode::Open;
-    let page = LoginPage { csrf: &token.token, email: "", next, signup_open, error: None, done };
+    let with = dashboard.with();
+    let page = LoginPage { csrf: &token.token, email: "", next, signup_open, with, error: None, done };
     let mut response = html_with(StatusCode::OK, &page)?;
     token.put(response.headers_mut(), &origin);
     Ok(response)
@@ -96,7 +99,8 @@ async fn submit(
             dashboard.throttle().failed(email, ip);
             let error = Some("E-mail or password is wrong.".to_owned());
             let signup_open = dashboard.signup().await? == SignUpMode::Open;
-            let page = LoginPage { csrf: &token.token, email, next, signup_open, error, done: None };
+            let with = dashboard.with();
+            let page = LoginPage { csrf: &token.token, email, next, signup_open, with, error, done: None };
             html_with(StatusCode::UNAUTHORIZED, &page)
         }
     }
@@ -110,7 +114,8 @@ pub(super) fn too_many(
     wait: Duration,
 ) -> Result<Response, PageError> {
     let error = Some(too_many_sentence(wait));
-    let page = LoginPage { csrf: &token.token, email, next, signup_open: false, error, done: None };
+    let with = Vec::new();
+    let page = LoginPage { csrf: &token.token, email, next, signup_open: false, with, error, done: None };
     let mut response = html_with(StatusCode::TOO_MANY_REQUESTS, &page)?;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     Ok(response)

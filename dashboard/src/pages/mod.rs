@@ -42,3 +42,4 @@ pub mod webhook_delivery;
 pub mod webhook_endpoint;
 pub mod webhook_form;
 pub mod webhooks;
+pub mod with;

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tenancy::audit::Action;
 use tenancy::server_invitation::{self, JoinError};
+use tenancy::identity::Provider;
 use tenancy::user::{SignUpError, sign_up};
 
 use crate::client::{ClientAddr, RequestOrigin};
@@ -40,6 +41,8 @@ struct SignUpPage {
     email_error: Option<&'static str>,
     email_taken: bool,
     password_error: Option<&'static str>,
+    with: Vec<Provider>,
+    next: Option<&'static str>,
 }
 
 impl SignUpPage {
@@ -49,7 +52,8 @@ impl SignUpPage {
         invitation: &str,
     ) -> Result<SignUpPage, PageError> {
         let limits = tenancy::quota::limits_of(dashboard.db(), dashboard.config().signup_plan).await?;
-        let open = match dashboard.signup().await? {
+        let mode = dashboard.signup().await?;
+        let open = match mode {
             SignUpMode::Open => true,
             SignUpMode::Invite => {
                 server_invitation::find_by_token(dashboard.db(), invitation).await?.is_some()
@@ -71,6 +75,9 @@ impl SignUpPage {
             email_error: None,
             email_taken: false,
             password_error: None,
+            // An invitation to the server is for a password alone.
+            with: if mode == SignUpMode::Open { dashboard.with() } else { Vec::new() },
+            next: None,
         })
     }
 }

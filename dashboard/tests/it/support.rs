@@ -55,6 +55,7 @@ pub(crate) fn config() -> DashboardConfig {
         billing: None,
         mail: MailOut::default(),
         server: Default::default(),
+        with: Vec::new(),
     }
 }
 

@@ -44,6 +44,8 @@ actions! {
     ResetLink "person.reset_link" "made a link to set a new password for",
     PersonDelete "person.delete" "deleted their account",
     MailTest "server.mail_test" "sent a test mail",
+    IdentityLink "person.identity_link" "linked an account elsewhere to sign in with",
+    IdentityUnlink "person.identity_unlink" "unlinked an account elsewhere",
     DataExport "person.export" "downloaded their data",
     AppCreate "app.create" "created the app",
     AppSettings "app.settings" "changed settings of the app",

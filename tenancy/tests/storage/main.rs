@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod backup;
 mod changes;
+mod identities;
 mod isolation;
 mod keys;
 mod mail;
