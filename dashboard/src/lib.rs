@@ -7,6 +7,7 @@ mod acts;
 pub mod assets;
 mod billing_notice;
 mod browser_name;
+mod charts;
 pub mod client;
 mod console_auth;
 pub mod csrf;
@@ -90,6 +91,8 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::server_backups::routes())
         .merge(pages::new_app::routes())
         .merge(pages::overview::routes())
+        .merge(pages::stats::routes())
+        .merge(pages::usage::routes())
         .merge(pages::keys::routes())
         .merge(reveal::routes())
         .merge(pages::settings::routes())

@@ -89,6 +89,8 @@ impl Frame {
 pub enum OrgSection {
     /// `/dash`
     Apps,
+    /// `/dash/usage`
+    Usage,
     /// `/dash/people`
     People,
     /// `/dash/audit`
@@ -131,6 +133,8 @@ pub enum Section {
     Keys,
     /// `/dash/apps/{id}/console`
     Console,
+    /// `/dash/apps/{id}/stats`
+    Stats,
     /// `/dash/apps/{id}/webhooks` and below
     Webhooks,
     /// `/dash/apps/{id}/settings`
@@ -300,6 +304,7 @@ pub fn icon(name: &str) -> String {
         "start" => r#"<path d="M5 17V3.5M5 4h9.5l-2 3.25 2 3.25H5"/>"#,
         "keys" => r#"<circle cx="6.5" cy="13.5" r="3.5"/><path d="M9 11l7.5-7.5M13 7l2.5 2.5"/>"#,
         "console" => r#"<path d="M2.5 4h15v12h-15zM5.5 8l2.5 2-2.5 2M10 12.5h4"/>"#,
+        "stats" => r#"<path d="M3 17h14M5 14v-4M10 14V4M15 14V8"/>"#,
         "webhooks" => {
             r#"<circle cx="5" cy="14.5" r="2.5"/><circle cx="15" cy="14.5" r="2.5"/><circle cx="10" cy="5.5" r="2.5"/><path d="M6.2 12.3L9 7.8M7.5 14.5h5M13.8 12.3L11 7.8"/>"#
         }

@@ -18,6 +18,10 @@ statements::sqls! {
             u.connections_peak, u.webhooks
         from usage_days u join app_ids i on i.id = u.app_id
         where i.account_id = $1 order by u.day desc, u.app_id limit $2";
+    APPS_ON = "select u.app_id, u.day, u.publishes, u.deliveries, u.client_events, u.presence, u.cached, u.reads,
+            u.connections_peak, u.webhooks
+        from usage_days u join app_ids i on i.id = u.app_id
+        where i.account_id = $1 and u.day = $2 order by u.app_id";
     /// Without apps on a plan of their own. The peaks of several apps may come at different hours: their sum is the most that it can
     /// have been.
     ACCOUNT_DAYS = "select u.day,
@@ -133,6 +137,14 @@ pub async fn of_account(db: &Db, account_id: &AccountId) -> Result<Vec<UsageDelt
         .bind(i64::from(ACCOUNT_ROWS_MAX))
         .fetch_all(p)
         .await)?;
+    Ok(rows.into_iter().map(from_row).collect())
+}
+
+/// What each app of an account used on a day, deleted ones and those on a plan of their own included; those without use are left
+/// out.
+pub async fn apps_on(db: &Db, account_id: &AccountId, day: u32) -> Result<Vec<UsageDelta>, DbError> {
+    let rows: Vec<DayRow> =
+        read!(db, |p| sqlx::query_as(APPS_ON).bind(account_id).bind(i64::from(day)).fetch_all(p).await)?;
     Ok(rows.into_iter().map(from_row).collect())
 }
 

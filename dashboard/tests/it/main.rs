@@ -18,4 +18,5 @@ mod server_pages;
 mod support;
 mod tenants;
 mod tokens;
+mod usage;
 mod webhooks;

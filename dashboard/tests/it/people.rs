@@ -37,7 +37,7 @@ fn link(answer: &Answer) -> String {
     url.strip_prefix("http://127.0.0.1:6001").unwrap_or_else(|| panic!("{url}")).to_owned()
 }
 
-async fn user_id(site: &Site, email: &str) -> String {
+pub(crate) async fn user_id(site: &Site, email: &str) -> String {
     tenancy::user::find_by_email(&site.db, email).await.unwrap().unwrap().0.id
 }
 

@@ -114,6 +114,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/dash/apps/new", "OA"),
     ("GET", "/dash/apps/{id}", "OADV"),
     ("GET", "/dash/apps/{id}/console", "OADV"),
+    ("GET", "/dash/apps/{id}/stats", "OADV"),
     ("POST", "/dash/apps/{id}/events/sign", "OAD"),
     ("GET", "/dash/apps/{id}/start", "OAD"),
     ("GET", "/dash/apps/{id}/keys", "OAD"),

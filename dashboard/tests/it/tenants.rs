@@ -16,6 +16,7 @@ pub(crate) const GETS: &[&str] = &[
     "/keys",
     "/keys/use",
     "/console",
+    "/stats",
     "/settings",
     "/webhooks",
     "/webhooks/new",
