@@ -55,7 +55,7 @@ node_packages() {
 
 python_packages() {
     local venv=e2e/sdk/.venv wanted=e2e/sdk/python/requirements.txt
-    if cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import pusher' 2> /dev/null; then return 0; fi
+    if cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import pusher' 2> /dev/null && [ -x "$venv/bin/st" ]; then return 0; fi
     echo "Installing PyPI packages of $wanted"
     rm -rf "$venv"
     python3 -m venv "$venv"

@@ -4,6 +4,7 @@
 //! numbers only through [`Live`]; they never touch the data plane.
 
 mod acts;
+pub mod api_reference;
 pub mod assets;
 mod billing_notice;
 mod browser_name;
@@ -17,7 +18,6 @@ mod event_creator;
 mod headers;
 mod hook_kinds;
 mod letters;
-mod origins;
 pub mod page;
 pub mod pages;
 mod plan_columns;

@@ -114,7 +114,8 @@ try {
     await shot(owner, `home-${colorScheme}`, '/dash');
     await shot(owner, `new-app-${colorScheme}`, '/dash/apps/new');
     await shot(owner, `account-${colorScheme}`, '/dash/account');
-    for (const name of ['people', 'organisation', 'audit']) await shot(owner, `${name}-${colorScheme}`, `/dash/${name}`);
+    for (const name of ['people', 'organisation', 'audit', 'tokens']) await shot(owner, `${name}-${colorScheme}`, `/dash/${name}`);
+    await shot(guest, `api-reference-${colorScheme}`, '/docs/api');
     await shot(guest, `errors-${colorScheme}`, '/e/');
     await shot(guest, `error-4001-${colorScheme}`, '/e/4001');
     for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings'], ['webhooks', '/webhooks'], ['webhook-new', '/webhooks/new'], ['webhook-deliveries', fine.replace(/.*(?=\/webhooks)/, '')], ['webhook-delivery', delivery.replace(/.*(?=\/webhooks)/, '')]]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);

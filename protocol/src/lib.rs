@@ -14,6 +14,7 @@ pub mod http_api;
 pub mod json;
 pub mod limits;
 pub mod member;
+pub mod origins;
 pub mod query;
 pub mod server_message;
 pub mod signature;

@@ -140,7 +140,12 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         tracing::info!("nobody has an account yet: make the first owner at {base}/setup?token={token}");
     }
     let dashboard = Dashboard::new(db.clone(), pages, Arc::new(wiring::LiveNumbers(node.clone())), system);
-    let router = routes(&node, &db, billing.as_ref(), dashboard);
+    let management = api::manage::Settings {
+        public_url: config.url.clone(),
+        cluster: config.cluster.clone(),
+        webhook_allow: config.webhook_allow.clone(),
+    };
+    let router = routes(&node, &db, billing.as_ref(), dashboard, management);
     if let Some(tls) = tls.clone() {
         // A closed terminal ends `dev`, as it ends any program.
         tokio::spawn(tls.follow(!config.dev));
@@ -149,7 +154,13 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     Ok(Running { node, db, listener, door, drain: config.drain })
 }
 
-fn routes(node: &Node, db: &Db, billing: Option<&Billing>, dashboard: Dashboard) -> Router {
+fn routes(
+    node: &Node,
+    db: &Db,
+    billing: Option<&Billing>,
+    dashboard: Dashboard,
+    management: api::manage::Settings,
+) -> Router {
     let health = Router::new()
         .route("/healthz", get(async || "ok\n"))
         // Where Laravel Reverb answers its load balancers.
@@ -161,8 +172,10 @@ fn routes(node: &Node, db: &Db, billing: Option<&Billing>, dashboard: Dashboard)
         .merge(realtime::fallback::router(node.clone()))
         .merge(api::channels::router(node.clone()))
         .merge(api::live::router(api::live::Live { node: node.clone(), db: db.clone() }))
+        .merge(api::manage::router(node.clone(), db.clone(), management))
         .merge(health)
         .merge(billing.map(Billing::router).unwrap_or_default())
+        .merge(dashboard::api_reference::router(dashboard.clone(), &api::manage::document()))
         .merge(dashboard::router(dashboard))
         .fallback(async |request: axum::extract::Request| match request.uri().path().starts_with("/apps") {
             true => api::channels::not_found(&request),

@@ -19,7 +19,9 @@ pub use features::{FeatureChange, Features};
 pub use key_life::{
     End, KEY_IDLE_MS, KeyRecord, KeyUse, due_ends, key_records, order_end, record_key_uses, still_due,
 };
-pub use keys::{KEY_NAME_CHARS_MAX, KEYS_PER_APP_MAX, KeyError, create_key, create_named_key, delete_key};
+pub use keys::{
+    KEY_NAME_CHARS_MAX, KEYS_PER_APP_MAX, KeyError, create_key, create_named_key, delete_key, rename_key,
+};
 pub use node_view::{NodeView, node_view_by_id, node_view_by_key};
 pub use transfer::{TransferError, transfer};
 

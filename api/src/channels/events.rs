@@ -22,11 +22,11 @@ use super::query::{Attributes, describe};
 use super::signed::{Signed, Whose};
 
 /// An event that passed all checks.
-struct Event<'a> {
-    name: &'a str,
-    data: &'a RawValue,
-    channels: Vec<&'a str>,
-    exclude: Option<SocketId>,
+pub(crate) struct Event<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) data: &'a RawValue,
+    pub(crate) channels: Vec<&'a str>,
+    pub(crate) exclude: Option<SocketId>,
     info: Attributes,
 }
 
@@ -176,7 +176,7 @@ fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_str(text).map_err(|error| ApiError::bad_request(format!("Invalid JSON body: {error}")))
 }
 
-fn check<'a>(body: &'a EventBody<'a>) -> Result<Event<'a>, ApiError> {
+pub(crate) fn check<'a>(body: &'a EventBody<'a>) -> Result<Event<'a>, ApiError> {
     let name = body.name.as_deref().ok_or_else(|| ApiError::bad_request("Missing parameter: name"))?;
     check_published(name).map_err(|e| ApiError::bad_request(format!("Invalid event name: {e}")))?;
     let data = body.data.ok_or_else(|| ApiError::bad_request("Missing parameter: data"))?;

@@ -3,7 +3,7 @@
 
 mod diagnose;
 mod error;
-mod events;
+pub(crate) mod events;
 mod query;
 mod signed;
 mod users;

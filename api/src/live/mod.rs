@@ -1,6 +1,6 @@
-//! The data plane as a signed-in person may see it: console rows (back-fill and stream) and the doctor's unknown keys. The
-//! one module that sees both planes; an app is only ever found through an organisation of the person. Whoever may not see
-//! payloads is sent none.
+//! The data plane as a signed-in person may see it: console rows as a stream (the back-fill is [`crate::manage`]'s, which asks
+//! here whether the person may) and the doctor's unknown keys. It sees both planes; an app is only ever found through an
+//! organisation of the person. Whoever may not see payloads is sent none.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,8 +24,6 @@ use tenancy::account::AccountId;
 use tenancy::db::Db;
 use tenancy::role::Permission;
 
-/// Rows in one back-fill.
-const PAGE_ROWS_MAX: usize = 1_000;
 /// The stream looks for new rows this often.
 const STREAM_INTERVAL: Duration = Duration::from_millis(100);
 /// Name of the dashboard's session cookie.
@@ -40,10 +38,9 @@ pub struct Live {
     pub db: Db,
 }
 
-/// Routes below `/v1`.
+/// Routes below `/v1` for pages of signed-in people.
 pub fn router(live: Live) -> Router {
     Router::new()
-        .route("/v1/apps/{id}/events", get(events))
         .route("/v1/apps/{id}/events/stream", get(events_stream))
         .route("/v1/apps/{id}/doctor", get(doctor))
         .layer(axum::middleware::map_response(|mut response: Response| async move {
@@ -53,7 +50,8 @@ pub fn router(live: Live) -> Router {
         .with_state(live)
 }
 
-struct LiveError(StatusCode, &'static str, &'static str);
+/// Status, code and sentence.
+pub(crate) struct LiveError(pub(crate) StatusCode, pub(crate) &'static str, pub(crate) &'static str);
 
 impl IntoResponse for LiveError {
     fn into_response(self) -> Response {
@@ -68,15 +66,16 @@ const UNAVAILABLE: LiveError =
     LiveError(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Storage can't be reached, try again.");
 
 /// An app as one person sees it.
-struct Watched {
-    app: Arc<App>,
-    payloads: bool,
+pub(crate) struct Watched {
+    pub(crate) app: Arc<App>,
+    /// They may see payloads.
+    pub(crate) payloads: bool,
     session_id: String,
     account_id: AccountId,
 }
 
 /// Rows as JSON, of which a person sees the payloads or doesn't.
-fn told(rows: &[Arc<Row>], payloads: bool) -> Value {
+pub(crate) fn told(rows: &[Arc<Row>], payloads: bool) -> Value {
     if payloads {
         return json!(rows);
     }
@@ -84,7 +83,7 @@ fn told(rows: &[Arc<Row>], payloads: bool) -> Value {
 }
 
 /// The app, if the person of the request's session may see it.
-async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Watched, LiveError> {
+pub(crate) async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Watched, LiveError> {
     let cookies =
         headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
     let token = cookies.filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == SESSION_COOKIE);
@@ -102,21 +101,7 @@ async fn own_app(live: &Live, headers: &HeaderMap, id: &str) -> Result<Watched, 
 
 #[derive(Deserialize)]
 struct PageQuery {
-    limit: Option<usize>,
     after: Option<String>,
-}
-
-async fn events(
-    State(live): State<Live>,
-    Path(id): Path<String>,
-    Query(query): Query<PageQuery>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, LiveError> {
-    let watched = own_app(&live, &headers, &id).await?;
-    let app = &watched.app;
-    let page = app.console.after(query.after.as_deref(), query.limit.unwrap_or(200).clamp(1, PAGE_ROWS_MAX));
-    let rows = told(&page.rows, watched.payloads);
-    Ok(Json(json!({ "rows": rows, "cursor": page.cursor, "lost": page.lost, "stat": stat(app) })))
 }
 
 async fn events_stream(

@@ -35,6 +35,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/setup", "-"),
     ("POST", "/setup", "-"),
     ("POST", "/logout", "-"),
+    ("GET", "/docs/api", "-"),
     ("GET", "/e", "-"),
     ("GET", "/e/", "-"),
     ("GET", "/e/{code}", "-"),

@@ -4,7 +4,7 @@
 use super::{AppKey, vault_row};
 use crate::account::AccountId;
 use crate::clock::now_ms;
-use crate::db::{Db, DbError, tx};
+use crate::db::{Db, DbError, tx, write};
 use crate::secret::{APP_KEY_BYTES, Secret, random_hex};
 use crate::vault::{Purpose, sealed_with};
 use crate::{changes, statements};
@@ -17,6 +17,8 @@ statements::sqls! {
     ADD = "insert into app_keys (key, app_id, secret, created_ms, sealed_with, name, created_by)
         select $1, $2, $3, coalesce(max(case when created_ms >= $4 then created_ms + 1 else $4 end), $4), $5, $6, $7
         from app_keys where app_id = $2 returning created_ms";
+    RENAME = "update app_keys set name = $4 where app_id = $2 and key = $3
+        and exists (select 1 from apps where apps.account_id = $1 and apps.id = $2)";
     REMOVE = "delete from app_keys where app_id = $1 and key = $2";
 }
 
@@ -104,6 +106,30 @@ pub async fn create_named_key(
     });
     db.notice().notify();
     Ok(Some(AppKey { key, secret, created_ms }))
+}
+
+/// Gives a key pair another name; `name` as in [`create_named_key`]. False for an unknown key, an unknown id and another account's
+/// alike. Nodes don't know the name, so they aren't told.
+pub async fn rename_key(
+    db: &Db,
+    account_id: &AccountId,
+    id: u64,
+    key: &str,
+    name: &str,
+) -> Result<bool, DbError> {
+    if !super::create::is_key(key) {
+        return Ok(false);
+    }
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(KEY_NAME_CHARS_MAX).collect();
+    let renamed = write!(db, |p| sqlx::query(RENAME)
+        .bind(account_id)
+        .bind(id.cast_signed())
+        .bind(key)
+        .bind(&name)
+        .execute(p)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(renamed > 0)
 }
 
 /// Deletes a key pair of an app, unless it is its last. False for an unknown key, an unknown id and another account's alike.

@@ -183,3 +183,23 @@ async fn an_ordered_end_comes_due_by_time_or_without_traffic_and_one_pair_always
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_pair_gets_another_name_from_its_own_account_alone() {
+    on_both(|db| async move {
+        let (_, account) = sign_up(&db, "ana@example.com").await;
+        let (_, other) = sign_up(&db, "eve@example.com").await;
+        let (made, pair) = make_app(&db, &account).await;
+        let name = async || app::key_records(&db, &account.id, made.id).await.unwrap()[0].name.clone();
+        let rename =
+            async |account_id, id, key, name| app::rename_key(&db, account_id, id, key, name).await.unwrap();
+        assert!(rename(&account.id, made.id, &pair.key, " worker\u{7} fleet ").await);
+        assert_eq!(name().await, "worker fleet");
+        assert!(!rename(&other.id, made.id, &pair.key, "stolen").await);
+        assert!(!rename(&account.id, 9_999, &pair.key, "stolen").await);
+        assert!(!rename(&account.id, made.id, "no-such-key", "stolen").await);
+        assert!(!rename(&account.id, made.id, "\0", "stolen").await);
+        assert_eq!(name().await, "worker fleet");
+    })
+    .await;
+}

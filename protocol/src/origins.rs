@@ -4,15 +4,15 @@
 //! full origin (`https://shop.example:8443`). Nothing of a URL after the port.
 
 /// Most origins of one app.
-pub(crate) const ORIGINS_MAX: usize = 50;
+pub const ORIGINS_MAX: usize = 50;
 /// Most characters of one origin: a host name has at most 253.
 const ORIGIN_CHARS_MAX: usize = 270;
 /// Of a refused line, the message shows this many characters.
 const SHOWN_CHARS: usize = 60;
 
 /// What's wrong with a list.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum OriginsError {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginsError {
     /// Over [`ORIGINS_MAX`].
     TooMany,
     /// This line (from 1) isn't an origin; its text, shortened.
@@ -20,7 +20,7 @@ pub(crate) enum OriginsError {
 }
 
 /// Reads one origin a line; empty lines and repetitions drop out, case and a closing slash don't matter.
-pub(crate) fn parse_list(text: &str) -> Result<Vec<String>, OriginsError> {
+pub fn parse_list(text: &str) -> Result<Vec<String>, OriginsError> {
     let mut list: Vec<String> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
