@@ -12,8 +12,11 @@ use crate::page::{at, count};
 const WIDTH: u64 = 1_000;
 const HEIGHT: u64 = 200;
 
-/// The classes of messages in the order in which they are stacked: style, name, number.
-pub(crate) const CLASSES: [(&str, &str, fn(&Counts) -> i64); 7] = [
+/// A class of messages: style, name, number.
+type Class = (&'static str, &'static str, fn(&Counts) -> i64);
+
+/// The classes of messages in the order in which they are stacked.
+pub(crate) const CLASSES: [Class; 7] = [
     ("publish", "Publishes", |counts| counts.publishes),
     ("delivery", "Deliveries", |counts| counts.deliveries),
     ("client", "Client events", |counts| counts.client_events),

@@ -120,6 +120,13 @@ story('messages of every class are the same number in the header, on the pages a
   for (const table of ['usage_minutes', 'usage_hours', 'usage_days']) assert.deepEqual(stored(table, app), sent, table);
   assert.equal(SANDBOX_MESSAGES_A_DAY - remaining, total(sent), 'the header');
   assert.equal(await bar(owner, app), total(sent), 'the bar');
+  const { text } = await owner.page('/dash/usage');
+  const [, row] = new RegExp(`data-test="usage-app" data-app="${app.id}">(.*?)</tr>`, 's').exec(text);
+  assert.equal(Number(/data-test="usage-app-messages">([\d,]+)</.exec(row)[1].replaceAll(',', '')), total(sent), 'the line of the app');
+  for (const range of ['1h', '24h', '30d']) {
+    const stats = await owner.page(`/dash/apps/${app.id}/stats?range=${range}`);
+    assert.equal(Number(/data-test="range-total">([\d,]+)</.exec(stats.text)[1].replaceAll(',', '')), total(sent), `the chart of ${range}`);
+  }
   const { apps } = await owner.json('/dash/usage');
   assert.equal(apps.find((one) => String(one.app) === app.id).messages, total(sent), 'the table');
 });

@@ -14,8 +14,8 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use tenancy::audit::Action;
-use tenancy::server_invitation::{self, JoinError};
 use tenancy::identity::Provider;
+use tenancy::server_invitation::{self, JoinError};
 use tenancy::user::{SignUpError, sign_up};
 
 use crate::client::{ClientAddr, RequestOrigin};
