@@ -31,6 +31,8 @@ pub struct Frame {
     pub confirm: bool,
     /// They look after the server.
     pub server_admin: bool,
+    /// What the organisation uses; a strip tells from 80 % of a limit on.
+    pub usage: Option<Usage>,
     /// Why the organisation is suspended, if it is.
     pub suspended: Option<String>,
     role: Option<Role>,
@@ -69,6 +71,7 @@ impl Frame {
             billing: current.billing().cloned(),
             confirm: current.asked_to_confirm(),
             server_admin: current.is_server_admin(),
+            usage: current.usage().map(Usage),
             suspended: current.suspended().map(str::to_owned),
         }
     }

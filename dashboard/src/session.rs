@@ -23,7 +23,7 @@ use crate::billing_notice::BillingFrame;
 use crate::client::{ClientAddr, RequestOrigin};
 use crate::error::PageError;
 use crate::pages::login_code;
-use crate::{Dashboard, acts, billing_notice, csrf};
+use crate::{AppUsage, Dashboard, acts, billing_notice, csrf};
 
 /// The cookie's name.
 pub const SESSION_COOKIE: &str = "fanfare_session";
@@ -50,6 +50,7 @@ struct Inner {
     /// Mail leaves this server.
     mails: bool,
     billing: Option<BillingFrame>,
+    usage: Option<AppUsage>,
     second_factor: bool,
     suspended: Option<String>,
 }
@@ -131,6 +132,11 @@ impl CurrentUser {
         self.0.billing.as_ref()
     }
 
+    /// What the organisation uses right now, as far as the data plane knows it.
+    pub(crate) fn usage(&self) -> Option<AppUsage> {
+        self.0.usage
+    }
+
     /// Why the organisation that they work in is suspended, if it is.
     pub(crate) fn suspended(&self) -> Option<&str> {
         self.0.suspended.as_deref()
@@ -163,7 +169,9 @@ impl CurrentUser {
             Some(at) => billing_notice::of(dashboard, &memberships[at].account.id).await?,
             None => None,
         };
+        let usage = here.and_then(|at| dashboard.organisation_usage(&memberships[at].account.id));
         let inner = Inner {
+            usage,
             user,
             memberships,
             here,

@@ -101,6 +101,13 @@ pub trait Live: Send + Sync + 'static {
     /// What an app uses now and today, against its limits.
     fn usage(&self, app: &App) -> AppUsage;
 
+    /// What an organisation uses now and today, all its apps together without those on a plan of their own. `None`: the data plane
+    /// knows none of them.
+    fn organisation(&self, account_id: &str) -> Option<AppUsage> {
+        let _ = account_id;
+        None
+    }
+
     /// Open connections of all these apps together, on this node. Without a data plane: none.
     fn connections(&self, apps: &[u64]) -> u64 {
         let _ = apps;
@@ -233,6 +240,11 @@ impl Dashboard {
     /// What an app uses now and today.
     pub fn usage(&self, app: &App) -> AppUsage {
         self.0.live.usage(app)
+    }
+
+    /// What an organisation uses right now.
+    pub(crate) fn organisation_usage(&self, account_id: &str) -> Option<AppUsage> {
+        self.0.live.organisation(account_id)
     }
 
     /// How an app's keys are used right now.

@@ -11,6 +11,8 @@ import { startServer, temporaryDirectory } from './harness.mjs';
 import { forms, has, ownerOf } from './visitor.mjs';
 
 const SCHEMATHESIS = process.env.FANFARE_E2E_SCHEMATHESIS ?? fileURLToPath(new URL('.venv/bin/st', import.meta.url));
+/** The same requests in every run, so that a failure is one for everybody; another number looks elsewhere. */
+const SEED = process.env.FANFARE_E2E_SCHEMATHESIS_SEED ?? '20261124';
 const SECONDS = Number(process.env.FANFARE_E2E_SCHEMATHESIS_SECONDS ?? 30);
 
 const server = await startServer();
@@ -44,7 +46,7 @@ async function fuzzed(phases, seconds, config) {
 expected-statuses = ["2xx", 401, 403, 404, 409, 413, 422]
 `);
   const args = ['--config-file', path.join(folder, 'schemathesis.toml'), 'run', `${server.url}/v1/openapi.json`, '--url', server.url, '-H', `Authorization: Bearer ${bearer}`,
-    '--checks', 'all', '--phases', phases, '--max-time', String(seconds), '--rate-limit', '19/s', '--continue-on-failure', '--no-color'];
+    '--checks', 'all', '--phases', phases, '--max-time', String(seconds), '--rate-limit', '19/s', '--continue-on-failure', '--seed', SEED, '--no-color'];
   const child = spawn(SCHEMATHESIS, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: folder, COLUMNS: '160' } });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { output += text; });

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use protocol::close::CloseCode;
 use protocol::json::clip;
 
 use crate::app::App;
+use crate::connect_rate::{CONNECTS_BURST, CONNECTS_PER_SECOND};
 use crate::console::{Hint, Kind, Row, Source, mask_ip};
 use crate::handshake::Handshake;
 use crate::meter::Permit;
@@ -30,7 +32,7 @@ pub(crate) async fn decide(
     handshake: Result<&Handshake, &(CloseCode, String)>,
     visitor: Visitor<'_>,
 ) -> Verdict {
-    let Visitor { origin, ip, tls, transport } = visitor;
+    let Visitor { origin, ip, transport, .. } = visitor;
     let sdk = handshake.ok().and_then(|h| h.sdk.as_deref());
     let app = match node.apps().find_by_key(key).await {
         Ok(Some(app)) => app,
@@ -43,7 +45,7 @@ pub(crate) async fn decide(
             };
         }
     };
-    match check(node, &app, handshake, origin, tls) {
+    match check(node, &app, handshake, &visitor) {
         Ok(permit) => Verdict::Admit { app, permit: permit.with_key(key), key: key.into() },
         Err((code, message, hint)) => {
             app.console.record(Kind::ConnectionRefused, |row| {
@@ -68,9 +70,9 @@ fn check(
     node: &Node,
     app: &Arc<App>,
     handshake: Result<&Handshake, &(CloseCode, String)>,
-    origin: Option<&str>,
-    tls: bool,
+    visitor: &Visitor<'_>,
 ) -> Result<Permit, Refused> {
+    let Visitor { origin, ip, tls, .. } = *visitor;
     let snapshot = app.snapshot();
     if !snapshot.enabled {
         return Err((CloseCode::AppDisabled, "The app is disabled".into(), None));
@@ -99,6 +101,19 @@ fn check(
             "The server is restarting: come back in a moment".into(),
             None,
         ));
+    }
+    if snapshot.limits.connections_max.is_some() && !node.connects().take(ip, Instant::now()) {
+        let hint = Hint {
+            id: "connects_too_fast",
+            title: "One address opens connections too fast.".into(),
+            text: format!(
+                "At most {CONNECTS_PER_SECOND} a second and {CONNECTS_BURST} at once are let in from one address. Look for a page that makes a \
+                 new Pusher client again and again, such as in a component that is rendered anew. Behind a proxy of your own, \
+                 FANFARE_TRUST_PROXY tells clients apart."
+            ),
+        };
+        let message = "Too many new connections from your address: come back in a moment";
+        return Err((CloseCode::OverCapacity, message.into(), Some(hint)));
     }
     if snapshot.features.authorized_connections {
         let message = "Too many connections wait to be authorized: come back in a moment";

@@ -95,6 +95,11 @@ impl Apps {
         maps.by_id.values().filter(|app| app.console.take_news()).cloned().collect()
     }
 
+    /// An app that counts in this meter scope.
+    pub(crate) fn find_in_scope(&self, scope: &str) -> Option<Arc<App>> {
+        self.maps.read().by_id.values().find(|app| *app.snapshot().meter_scope == *scope).cloned()
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<App>> {
         self.maps.read().by_id.values().cloned().collect()
     }

@@ -10,6 +10,7 @@ pub mod apps;
 mod broker;
 mod cache;
 mod clock;
+mod connect_rate;
 pub mod console;
 mod counts;
 pub mod fallback;
@@ -25,6 +26,7 @@ pub mod node;
 pub mod publish;
 pub mod rate;
 mod shard;
+pub mod standings;
 mod subscribe;
 mod subscribers;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use protocol::close::CloseCode;
 use crate::app::{App, AppSnapshot};
 use crate::apps::{AppSource, Apps, Reloaded, SourceError};
 use crate::broker::{Broker, Local};
+use crate::connect_rate::ConnectRates;
 use crate::console::{self, Kind, run_tap};
 use crate::fallback::session::Sessions;
 use crate::key_use::{KEY_REVOKED, Slot};
@@ -54,6 +55,7 @@ struct Inner {
     flusher: tokio::sync::Mutex<Flusher>,
     echo: OnceLock<usize>,
     totals: Arc<Totals>,
+    connects: ConnectRates,
 }
 
 impl std::fmt::Debug for Node {
@@ -88,6 +90,7 @@ impl Node {
             flusher: tokio::sync::Mutex::new(Flusher::new(totals.clone())),
             echo: OnceLock::new(),
             totals,
+            connects: ConnectRates::default(),
         }));
         for (id, starter) in starters.into_iter().enumerate() {
             starter.spawn(id as u16, node.clone())?;
@@ -154,6 +157,10 @@ impl Node {
 
     pub(crate) fn broker(&self) -> &dyn Broker {
         &*self.0.broker
+    }
+
+    pub(crate) fn connects(&self) -> &ConnectRates {
+        &self.0.connects
     }
 
     pub(crate) fn totals(&self) -> &Totals {

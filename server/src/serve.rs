@@ -96,12 +96,13 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     tokio::spawn(wiring::carry_out(db.clone()));
     tokio::spawn(wiring::sweep_sessions(db.clone()));
     tokio::spawn(wiring::keep(db.clone()));
-    metrics::start(config.metrics, node.clone(), db.clone()).await?;
+    tokio::spawn(wiring::tell(db.clone(), node.clone()));
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;
     let links = config.base_url(listener.local_addr()?);
     tokio::spawn(mail::run(db.clone(), config.mail.clone(), links));
+    metrics::start(config.metrics, node.clone(), db.clone()).await?;
     let billing = config.billing.clone().map(|config| Billing::new(db.clone(), config));
     if let Some(billing) = billing.clone() {
         tokio::spawn(billing.run());

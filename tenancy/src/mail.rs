@@ -1,7 +1,7 @@
 //! Mail that this server sends: the one door is [`queue`]. A mail is a row before it is a mail, so neither a restart nor a mail server
 //! that is away loses it; sending is in `mail/sending.rs` and done by the process that holds the settings.
 //!
-//! ```ignore
+//! ```text
 //! let mail = Mail {
 //!     to: "ana@shop.example",
 //!     kind: "billing",

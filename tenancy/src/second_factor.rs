@@ -1,7 +1,7 @@
 //! The second factor of a person: codes of an authenticator app (TOTP), and recovery codes for when it is lost. Each code is
 //! good once. Asking for one at the right moments, and slowing guesses down, is the caller's work.
 //!
-//! Setting it up is in [`setup`](mod@setup), ending it in [`end`](mod@end), that an organisation asks for it in [`crate::require`].
+//! Setting it up is in `second_factor/setup.rs`, ending it in `second_factor/end.rs`, that an organisation asks for it in [`crate::require`].
 
 pub(crate) mod end;
 pub mod recovery;

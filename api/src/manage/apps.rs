@@ -198,6 +198,7 @@ pub(super) async fn update_app(
         client_events: body.client_events,
         enabled: body.enabled,
         allowed_origins: body.allowed_origins.map(read_origins).transpose()?,
+        connections_max: None,
         features: FeatureChange {
             subscription_counts: body.subscription_counts,
             watchlist: body.watchlist,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tenancy::app::App;
 use tenancy::audit::{self, Action};
 use tenancy::webhook_endpoint::{
-    self, ChannelFilter, EndpointChange, EndpointError, NewEndpoint, WebhookEndpoint,
+    self, ChannelFilter, EndpointChange, EndpointError, FILTER_CHARS_MAX, NewEndpoint, WebhookEndpoint,
 };
 use utoipa::ToSchema;
 
@@ -44,14 +44,18 @@ pub(super) enum How {
     Glob,
 }
 
-impl From<Channels> for ChannelFilter {
-    fn from(channels: Channels) -> ChannelFilter {
-        match channels.how {
-            How::All => ChannelFilter::None,
-            How::Prefix => ChannelFilter::Prefix(channels.text),
-            How::Exact => ChannelFilter::Exact(channels.text),
-            How::Glob => ChannelFilter::Glob(channels.text),
+impl Channels {
+    /// The filter that is meant. A text too long is refused even where it has no effect: the document says so.
+    fn filter(self) -> Result<ChannelFilter, Refusal> {
+        if self.text.chars().count() > FILTER_CHARS_MAX {
+            return Err(Refusal::invalid("channels", EndpointError::FilterInvalid));
         }
+        Ok(match self.how {
+            How::All => ChannelFilter::None,
+            How::Prefix => ChannelFilter::Prefix(self.text),
+            How::Exact => ChannelFilter::Exact(self.text),
+            How::Glob => ChannelFilter::Glob(self.text),
+        })
     }
 }
 
@@ -181,7 +185,7 @@ pub(super) async fn create_endpoint(
     let new = NewEndpoint {
         url: body.url,
         kinds: names(&body.kinds),
-        channel_filter: body.channels.map(ChannelFilter::from).unwrap_or_default(),
+        channel_filter: body.channels.map(Channels::filter).transpose()?.unwrap_or_default(),
         headers: body.headers.unwrap_or_default().into_iter().collect(),
     };
     let made = webhook_endpoint::create(&manage.db, &app.account_id, app.id, new).await.map_err(refusal)?;
@@ -237,7 +241,7 @@ pub(super) async fn update_endpoint(
     let change = EndpointChange {
         url: body.url,
         kinds: body.kinds.as_deref().map(names),
-        channel_filter: body.channels.map(ChannelFilter::from),
+        channel_filter: body.channels.map(Channels::filter).transpose()?,
         headers: body.headers.map(|headers| headers.into_iter().collect()),
         enabled: body.enabled,
     };

@@ -30,6 +30,7 @@ pub(crate) fn routes() -> Router<Dashboard> {
         .route("/dash/apps/{id}/settings", get(show))
         .route("/dash/apps/{id}/settings/name", post(rename))
         .route("/dash/apps/{id}/settings/origins", post(allowed_origins))
+        .route("/dash/apps/{id}/settings/cap", post(cap))
         .route("/dash/apps/{id}/settings/enabled", post(enabled))
         .route("/dash/apps/{id}/settings/{switch}", post(set))
         .route("/dash/apps/{id}/delete", post(delete))
@@ -49,6 +50,9 @@ struct SettingsPage {
     name_error: Option<&'static str>,
     origins: String,
     origins_error: Option<String>,
+    /// The cap on connections; empty: none.
+    cap: String,
+    cap_error: Option<&'static str>,
     delete_error: Option<String>,
     /// Other organisations of the person that can take the app: id and name.
     targets: Vec<(String, String)>,
@@ -73,6 +77,8 @@ impl SettingsPage {
             name_error: None,
             origins: app.allowed_origins.join("\n"),
             origins_error: None,
+            cap: app.connections_max.map(|max| max.to_string()).unwrap_or_default(),
+            cap_error: None,
             delete_error: None,
             targets: transfer::targets(current)
                 .map(|one| (one.account.id.clone(), one.account.name.clone()))
@@ -100,6 +106,10 @@ async fn show(
         "name" => Some("Renamed."),
         "origins" if app.allowed_origins.is_empty() => Some("Saved. Every origin may connect."),
         "origins" => Some("Saved. New connections from other origins are refused."),
+        "cap" if app.connections_max.is_some() => {
+            Some("Saved. Connections beyond the cap are turned away; those that are open stay.")
+        }
+        "cap" => Some("Saved. Only the plan limits this app's connections."),
         "enabled" if app.enabled => Some("The app is enabled again."),
         "moved" => Some("Moved. Clients were told to connect again and are back within a second."),
         "enabled" => Some("The app is disabled. Its connections were closed."),
@@ -172,6 +182,38 @@ async fn rename(
             html_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
         }
     }
+}
+
+#[derive(Deserialize)]
+struct CapForm {
+    cap: String,
+}
+
+/// Digits of a cap: more than any node holds.
+const CAP_DIGITS_MAX: usize = 9;
+
+async fn cap(
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
+    State(dashboard): State<Dashboard>,
+    endpoint: Endpoint,
+    form: Result<Form<CapForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    let text = form.cap.trim();
+    let is_number = text.len() <= CAP_DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
+    let wanted = match text {
+        "" => Some(None),
+        number => number.parse().ok().filter(|_| is_number).map(Some),
+    };
+    let Some(wanted) = wanted else {
+        let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
+        page.cap = form.cap.chars().take(20).collect();
+        page.cap_error = Some("A whole number such as 50, or nothing.");
+        return html_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    };
+    let change = AppChange { connections_max: Some(wanted), ..AppChange::default() };
+    save(&current, &dashboard, &app, change, "cap").await?.map_err(|_| PageError::BadForm)
 }
 
 /// A switch: a browser sends the field only when it's on.
@@ -280,6 +322,7 @@ fn told(app: &App) -> Value {
         "enabled": app.enabled,
         "client_events": app.client_events,
         "allowed_origins": app.allowed_origins,
+        "connections_cap": app.connections_max,
     });
     if let (Some(told), Ok(Value::Object(features))) =
         (told.as_object_mut(), serde_json::to_value(app.features))

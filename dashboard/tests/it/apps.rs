@@ -76,6 +76,23 @@ async fn settings_change_what_they_say() {
     let answer = ana.submit(&page, &format!("{page}/name"), &[("name", "  shop-prod ")]).await;
     assert_eq!(answer.location(), format!("{page}?done=name"));
     assert!(ana.get(&format!("{page}?done=name")).await.body.contains("Renamed."));
+    for (cap, status) in [
+        ("7", StatusCode::SEE_OTHER),
+        ("-1", StatusCode::UNPROCESSABLE_ENTITY),
+        ("1e3", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        assert_eq!(ana.submit(&page, &format!("{page}/cap"), &[("cap", cap)]).await.status, status, "{cap}");
+    }
+    assert!(
+        ana.get(&page)
+            .await
+            .body
+            .contains("name=\"cap\" inputmode=\"numeric\" autocomplete=\"off\" maxlength=\"9\" value=\"7\"")
+    );
+    assert_eq!(
+        ana.submit(&page, &format!("{page}/cap"), &[("cap", "")]).await.location(),
+        format!("{page}?done=cap")
+    );
     ana.submit(&page, &format!("{page}/client-events"), &[("on", "1")]).await;
     ana.submit(
         &page,

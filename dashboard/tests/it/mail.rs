@@ -243,11 +243,12 @@ async fn the_page_of_the_servers_mail_is_for_who_looks_after_the_server() {
     let mut ben = site.member("ben@shop.example", Role::Owner, ANA).await;
     assert_eq!(site.browser().get(PAGE).await.location(), "/login?next=/dash/server/mail");
     assert_eq!(ana.get(PAGE).await.status, StatusCode::NOT_FOUND);
-    assert!(!ana.get("/dash").await.body.contains(PAGE));
+    assert!(!ana.get("/dash").await.body.contains("/dash/server"));
     site.promote(ANA).await;
     let page = ana.get(PAGE).await;
     assert!(page.test_text("mail-server").contains("No mail server is set"), "{}", page.body);
-    assert!(ana.get("/dash").await.body.contains(PAGE));
+    assert!(ana.get("/dash").await.body.contains("href=\"/dash/server\""));
+    assert!(ana.get("/dash/server").await.body.contains(PAGE));
     let sent = ana.submit(PAGE, "/dash/server/mail/test", &[("to", "ana@home.example")]).await;
     assert_eq!(sent.location(), "/dash/server/mail?done=test");
     assert_eq!(mails(&site, "test", "ana@home.example").await.len(), 1);

@@ -126,6 +126,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/dash/apps/{id}/settings", "OA"),
     ("POST", "/dash/apps/{id}/settings/name", "OA"),
     ("POST", "/dash/apps/{id}/settings/origins", "OA"),
+    ("POST", "/dash/apps/{id}/settings/cap", "OA"),
     ("POST", "/dash/apps/{id}/settings/enabled", "OA"),
     ("POST", "/dash/apps/{id}/settings/{switch}", "OA"),
     ("GET", "/dash/apps/{id}/webhooks", "OAD"),

@@ -28,6 +28,7 @@ pub(crate) const GETS: &[&str] = &[
 pub(crate) const POSTS: &[(&str, bool)] = &[
     ("/settings/name", false),
     ("/settings/origins", false),
+    ("/settings/cap", false),
     ("/settings/enabled", false),
     ("/settings/{switch}", false),
     ("/keys/new", false),

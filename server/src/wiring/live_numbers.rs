@@ -32,6 +32,17 @@ impl Live for LiveNumbers {
         }
     }
 
+    fn organisation(&self, account_id: &str) -> Option<AppUsage> {
+        let standing = self.0.standing(&format!("account:{account_id}"))?;
+        Some(AppUsage {
+            connections: standing.connections,
+            connections_max: standing.connections_max,
+            messages_today: standing.messages_today,
+            messages_max: standing.messages_max,
+            resets_ms: realtime::resets_ms(),
+        })
+    }
+
     fn connections(&self, apps: &[u64]) -> u64 {
         apps.iter().filter_map(|id| self.0.apps().loaded(*id)).map(|app| app.usage().connections).sum()
     }

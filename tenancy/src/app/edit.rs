@@ -14,6 +14,7 @@ statements::sqls! {
             allowed_origins = coalesce($5, allowed_origins),
             enabled = coalesce($6, enabled),
             features = $7,
+            connections_max = case when $8 = 1 then $9 else connections_max end,
             version = version + 1
         where apps.account_id = $1 and apps.id = $2 returning ", app_columns!());
     /// Taking the row for writing keeps two changes of different switches from undoing each other.
@@ -37,6 +38,8 @@ pub struct AppChange {
     pub allowed_origins: Option<Vec<String>>,
     /// On or off.
     pub enabled: Option<bool>,
+    /// A cap on its connections below the plan's limit; `Some(None)` takes it away.
+    pub connections_max: Option<Option<u64>>,
     /// Switches to set.
     pub features: FeatureChange,
 }
@@ -91,6 +94,8 @@ pub async fn update(
             .bind(&origins)
             .bind(change.enabled.map(i64::from))
             .bind(&features)
+            .bind(i64::from(change.connections_max.is_some()))
+            .bind(change.connections_max.flatten().map(|max| i64::try_from(max).unwrap_or(i64::MAX)))
             .fetch_optional(&mut *t)
             .await
             .map_err(DbError::from)?;

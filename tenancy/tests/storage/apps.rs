@@ -175,10 +175,12 @@ async fn an_update_changes_what_it_names_and_counts_the_version() {
             client_events: Some(true),
             allowed_origins: Some(origins),
             enabled: Some(false),
+            connections_max: Some(Some(7)),
             features: tenancy::app::FeatureChange { watchlist: Some(true), ..Default::default() },
         };
         let changed = update(rest).await.unwrap().unwrap();
         let expected = app::App {
+            connections_max: Some(7),
             client_events: true,
             allowed_origins: vec!["https://app.example.com".to_owned()],
             enabled: false,

@@ -1,0 +1,77 @@
+// What an organisation is told when its limits come near: a strip on its pages, a mail to owners and admins once a day for each
+// step, whichever node sees it. And that one address opens connections no faster than it may.
+import { after } from 'node:test';
+import assert from 'node:assert/strict';
+import { sleep, startServer, story, until } from './harness.mjs';
+import { RawSocket } from './rawsocket.mjs';
+import { SmtpSink } from './smtp-sink.mjs';
+import { Visitor, ownerOf } from './visitor.mjs';
+
+const PASSWORD = 'quiet-harbour-51-lamp';
+/** Counters are looked at every 5 s, and mail is sent a second later at the most. */
+const TOLD_WITHIN_MS = 15_000;
+
+const sink = await new SmtpSink().start();
+const env = { FANFARE_SMTP_URL: sink.url, FANFARE_URL: 'https://ws.example.test', FANFARE_TRUST_PROXY: 'true' };
+const server = await startServer({ env });
+// A second node over the same database, whose connections are its own.
+const otherNode = await startServer({ env, dataDir: server.dataDir });
+after(async () => {
+  await otherNode.stop();
+  await server.stop();
+  await sink.stop();
+});
+
+const TARGET = (app) => `/app/${app.key}?protocol=7&client=js&version=8.6.0&flash=false`;
+const opened = async (t, on, app, n) => {
+  for (let i = 0; i < n; i += 1) await RawSocket.connect(t, on, app);
+};
+
+story('80 % and 100 % of the connections are told once, by mail and on every page of the organisation', async (t) => {
+  const hal = await new Visitor(server.url).signUp({ email: 'hal@shop.test', password: PASSWORD });
+  const app = await server.app({ name: 'near', owner: 'hal@shop.test' });
+  await otherNode.serves(app);
+  const mails = () => sink.to('hal@shop.test').filter((mail) => mail.headers.subject.includes('connections')).map((mail) => mail.headers.subject);
+  await opened(t, server, app, 79);
+  assert.doesNotMatch((await hal.page('/dash')).text, /quota-note/);
+  await opened(t, server, app, 1);
+  await until(() => mails().length === 1, () => `the first mail; there are ${mails().join(', ')}`, TOLD_WITHIN_MS);
+  assert.match(mails()[0], /80 % of the connections are in use/);
+  const [mail] = sink.to('hal@shop.test').filter(({ text }) => text.includes('80 of 100'));
+  assert.match(mail.text, /https:\/\/ws\.example\.test\/dash\/usage/);
+  for (const page of ['/dash', '/dash/usage', '/dash/account']) {
+    assert.match((await hal.page(page)).text, /data-test="quota-note"><strong>80 of 100 connections are in use/, page);
+  }
+  await opened(t, server, app, 20);
+  await until(() => mails().length === 2, () => `the second mail; there are ${mails().join(', ')}`, TOLD_WITHIN_MS);
+  assert.match(mails()[1], /all connections are in use/);
+  // The other node sees the same day come to its end as well, and has nothing new to tell.
+  await opened(t, otherNode, app, 100);
+  await sleep(7_000);
+  assert.equal(mails().length, 2);
+}, { deadlineMs: 90_000 });
+
+story('one address opens connections no faster than it may, others are let in, and the console says why', async (t) => {
+  const app = await server.app({ name: 'wild page', plan: 'business' });
+  const from = (ip) => RawSocket.open(t, server, TARGET(app), { headers: { 'X-Forwarded-For': ip } });
+  const codes = new Map();
+  const open = async (ip) => {
+    const raw = await from(ip);
+    const first = await until(() => raw.messages[0], 'the first message');
+    const code = first.event === 'pusher:error' ? first.data.code : 0;
+    codes.set(code, (codes.get(code) ?? 0) + 1);
+    raw.socket.destroy();
+    return code;
+  };
+  await until(async () => {
+    await Promise.all(Array.from({ length: 50 }, () => open('203.0.113.7')));
+    return codes.has(4100);
+  }, () => `a refusal; there were ${[...codes]}`, 30_000);
+  assert.deepEqual([...codes.keys()].sort(), [0, 4100]);
+  assert.ok(codes.get(0) >= 500, `${codes.get(0)} were let in`);
+  assert.equal(await open('203.0.113.8'), 0);
+  const owner = await ownerOf(server);
+  const row = await until(async () => (await owner.rows(app)).find((one) => one.kind === 'connection_refused'), 'the row');
+  assert.equal(row.hint.id, 'connects_too_fast');
+  await until(async () => (await open('203.0.113.7')) === 0, 'the same address to be let in again');
+}, { deadlineMs: 90_000 });
