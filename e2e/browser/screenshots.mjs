@@ -5,7 +5,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { backEnd, client, collecting, signedIn, subscribed } from '../sdk/clients.mjs';
-import { sleep, startServer, until } from '../sdk/harness.mjs';
+import { OWNER, sleep, startServer, until } from '../sdk/harness.mjs';
 import { EXECUTABLE, PASSWORD, QUIET, newApp, signIn, signUp, status } from './chromium.mjs';
 
 const folder = process.argv[2];
@@ -91,6 +91,9 @@ try {
   const phone = await browser.newContext({ userAgent: PHONE });
   await signIn(await phone.newPage(), server, { email: 'ana@example.test', password: PASSWORD });
 
+  const operator = await browser.newContext();
+  await signIn(await operator.newPage(), server, OWNER);
+
   const shot = async (context, name, target, prepare) => {
     const view = await context.newPage();
     await view.goto(`${server.url}${target}`, { waitUntil: 'load' });
@@ -114,16 +117,18 @@ try {
     await shot(owner, `home-${colorScheme}`, '/dash');
     await shot(owner, `new-app-${colorScheme}`, '/dash/apps/new');
     await shot(owner, `account-${colorScheme}`, '/dash/account');
-    for (const name of ['people', 'organisation', 'audit', 'tokens']) await shot(owner, `${name}-${colorScheme}`, `/dash/${name}`);
+    for (const name of ['people', 'organisation', 'audit', 'tokens', 'usage']) await shot(owner, `${name}-${colorScheme}`, `/dash/${name}`);
     await shot(guest, `api-reference-${colorScheme}`, '/docs/api');
     await shot(guest, `errors-${colorScheme}`, '/e/');
     await shot(guest, `error-4001-${colorScheme}`, '/e/4001');
-    for (const [name, target] of [['overview', ''], ['keys', '/keys'], ['settings', '/settings'], ['webhooks', '/webhooks'], ['webhook-new', '/webhooks/new'], ['webhook-deliveries', fine.replace(/.*(?=\/webhooks)/, '')], ['webhook-delivery', delivery.replace(/.*(?=\/webhooks)/, '')]]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);
+    for (const [name, target] of [['overview', ''], ['stats', '/stats?range=1h'], ['keys', '/keys'], ['settings', '/settings'], ['webhooks', '/webhooks'], ['webhook-new', '/webhooks/new'], ['webhook-deliveries', fine.replace(/.*(?=\/webhooks)/, '')], ['webhook-delivery', delivery.replace(/.*(?=\/webhooks)/, '')]]) await shot(owner, `${name}-${colorScheme}`, `/dash/apps/${app.id}${target}`);
     await shot(owner, `start-${colorScheme}`, `/dash/apps/${app.id}/start`, async (view) => {
       await view.click('[data-test=simulate]');
       await view.waitForSelector('[data-test=first-event]:visible');
     });
     await shot(owner, `console-${colorScheme}`, `/dash/apps/${app.id}/console`, openRow);
+    const admin = await browser.newContext({ viewport: WIDE, colorScheme, reducedMotion: 'reduce', storageState: await operator.storageState() });
+    for (const name of ['', '/organisations', '/plans', '/sign-up', '/mail', '/backups']) await shot(admin, `server${name.replace('/', '-')}-${colorScheme}`, `/dash/server${name}`);
     const small = await browser.newContext({ viewport: NARROW, colorScheme, reducedMotion: 'reduce', storageState: state });
     await shot(small, `console-360-${colorScheme}`, `/dash/apps/${app.id}/console`);
     await shot(small, `webhook-delivery-360-${colorScheme}`, delivery);
