@@ -36,10 +36,10 @@ fn network(ip: IpAddr) -> IpAddr {
 impl ConnectRates {
     /// Takes a connection; false: this address opened too many of late.
     pub(crate) fn take(&self, ip: IpAddr, now: Instant) -> bool {
-        let ip = network(ip);
-        if ip.is_loopback() {
+        if ip.to_canonical().is_loopback() {
             return true;
         }
+        let ip = network(ip);
         let level = |(level, at): (f64, Instant)| {
             let filled = now.saturating_duration_since(at).as_secs_f64() * CONNECTS_PER_SECOND;
             (level + filled).min(CONNECTS_BURST)
