@@ -57,6 +57,14 @@ pub(crate) static GROUPS: &[Group] = &[
         needs: Some("subscription-counts"),
         kinds: &[Kind { name: "subscription_count", when: "The number of a channel's connections changes" }],
     },
+    Group {
+        title: "Limits",
+        needs: None,
+        kinds: &[Kind {
+            name: "quota_threshold",
+            when: "80 % or all of the organisation's messages of the day or connections are used; sent whatever channels are chosen",
+        }],
+    },
 ];
 
 #[cfg(test)]

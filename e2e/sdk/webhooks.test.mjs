@@ -57,7 +57,7 @@ async function receiver(t, answer, port = 0, tls = undefined) {
 }
 
 const events = (to, name) => to.posts.flatMap(({ json }) => json.events).filter((event) => !isTest(event) && (name === undefined || event.name === name));
-const isTest = (event) => event.channel.endsWith('webhook-test');
+const isTest = (event) => (event.channel ?? '').endsWith('webhook-test');
 
 const hooks = (args, options = {}) => commandOk(['webhooks', ...args, '--json'], { dataDir: server.dataDir, ...options, env: { ...ALLOW, ...options.env } }).then(({ stdout }) => JSON.parse(stdout));
 
@@ -314,7 +314,7 @@ story('filters, own headers, switching off, test events, sending again and recov
   ]);
   assert.equal(JSON.stringify(listed).includes('Bearer'), false);
 
-  for (const kind of ['channel_occupied', 'channel_vacated', 'member_added', 'member_removed', 'client_event', 'cache_miss', 'subscription_count']) {
+  for (const kind of ['channel_occupied', 'channel_vacated', 'member_added', 'member_removed', 'client_event', 'cache_miss', 'subscription_count', 'quota_threshold']) {
     to.posts.length = 0;
     const { delivery: id } = await hooks(['test', '--app', app.id, made.id, '--kind', kind]);
     await until(() => to.posts.length === 1, `the test of ${kind}`);

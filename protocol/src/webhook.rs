@@ -1,8 +1,9 @@
-//! What a webhook tells a customer's server. Source: webhooks page; types as the Go and PHP SDKs decode them.
+//! What a webhook tells a customer's server. Source: webhooks page; types as the Go and PHP SDKs decode them. `quota_threshold` is
+//! ours: it is about no channel, so it is no [`Event`].
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::json::push_string;
 use crate::socket_id::SocketId;
@@ -18,11 +19,12 @@ pub enum Kind {
     ClientEvent,
     CacheMiss,
     SubscriptionCount,
+    QuotaThreshold,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::ChannelOccupied,
         Kind::ChannelVacated,
         Kind::MemberAdded,
@@ -30,6 +32,7 @@ impl Kind {
         Kind::ClientEvent,
         Kind::CacheMiss,
         Kind::SubscriptionCount,
+        Kind::QuotaThreshold,
     ];
 
     /// As in `name` of the body.
@@ -42,6 +45,7 @@ impl Kind {
             Kind::ClientEvent => "client_event",
             Kind::CacheMiss => "cache_miss",
             Kind::SubscriptionCount => "subscription_count",
+            Kind::QuotaThreshold => "quota_threshold",
         }
     }
 
@@ -54,6 +58,47 @@ impl Kind {
 /// The body of a webhook. `events` is a JSON array.
 pub fn body(time_ms: i64, events: &str) -> String {
     format!(r#"{{"time_ms":{time_ms},"events":{events}}}"#)
+}
+
+/// A limit that comes near or is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct QuotaThreshold {
+    /// What is limited.
+    pub resource: Resource,
+    /// Per cent of the limit: 80 or 100.
+    pub threshold: u64,
+    /// How much is used.
+    pub used: u64,
+    /// How much there is.
+    pub limit: u64,
+    /// The app, if the limit is one of its own and not its organisation's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<u64>,
+    /// When the UTC day began for which it is told.
+    pub period_start_ms: i64,
+}
+
+/// What a plan limits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "they are those of the plans page")]
+pub enum Resource {
+    Messages,
+    Connections,
+}
+
+impl QuotaThreshold {
+    /// As in `events` of the body.
+    pub fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Named<'a> {
+            name: &'static str,
+            #[serde(flatten)]
+            fields: &'a QuotaThreshold,
+        }
+        // Numbers and words of ours cannot fail to be written.
+        serde_json::to_string(&Named { name: Kind::QuotaThreshold.name(), fields: self }).unwrap_or_default()
+    }
 }
 
 /// One happening, in Pusher's words.
@@ -269,6 +314,23 @@ mod tests {
                 _ => assert_eq!(read, None),
             }
         }
+        let near = QuotaThreshold {
+            resource: Resource::Messages,
+            threshold: 80,
+            used: 850,
+            limit: 1_000,
+            app_id: None,
+            period_start_ms: 86_400_000,
+        };
+        assert_eq!(
+            near.to_json(),
+            r#"{"name":"quota_threshold","resource":"messages","threshold":80,"used":850,"limit":1000,"period_start_ms":86400000}"#
+        );
+        let of_app = QuotaThreshold { resource: Resource::Connections, app_id: Some(1_001), ..near };
+        assert!(
+            of_app.to_json().contains(r#""resource":"connections""#)
+                && of_app.to_json().contains(r#""app_id":1001,"#)
+        );
         assert_eq!(body(5, "[{}]"), r#"{"time_ms":5,"events":[{}]}"#);
         assert_eq!(Event::parse_end("["), None);
     }

@@ -62,6 +62,7 @@ pub mod user_end;
 pub mod vault;
 pub mod webhook_delivery;
 pub mod webhook_endpoint;
+pub mod webhook_notice;
 pub mod webhook_outbox;
 
 pub use clock::now_ms;

@@ -68,6 +68,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::webhook_delivery::ALL,
         crate::webhook_endpoint::ALL,
         crate::webhook_endpoint::headers::ALL,
+        crate::webhook_notice::ALL,
         crate::webhook_outbox::ALL,
     ]
     .concat()

@@ -2,7 +2,7 @@
 //! each finder takes the account. What nodes write and claim is in [`crate::webhook_outbox`].
 
 use crate::account::AccountId;
-use crate::clock::now_ms;
+use crate::clock::{DAY_MS, now_ms};
 use crate::db::{Db, DbError, read, tx};
 use crate::webhook_endpoint::{self, KINDS, is_id};
 use crate::{changes, statements};
@@ -399,6 +399,10 @@ fn test_events(kind: &str) -> Option<String> {
         }),
         "cache_miss" => json!({ "name": kind, "channel": "cache-webhook-test" }),
         "subscription_count" => json!({ "name": kind, "channel": "webhook-test", "subscription_count": 1 }),
+        webhook_endpoint::QUOTA_THRESHOLD => json!({
+            "name": kind, "resource": "messages", "threshold": 80, "used": 80, "limit": 100,
+            "period_start_ms": now_ms() - now_ms().rem_euclid(DAY_MS),
+        }),
         _ => json!({ "name": kind, "channel": "webhook-test" }),
     };
     Some(json!([event]).to_string())
@@ -413,7 +417,7 @@ mod tests {
         for kind in KINDS {
             let events: serde_json::Value = serde_json::from_str(&test_events(kind).unwrap()).unwrap();
             assert_eq!(events[0]["name"], kind);
-            assert!(events[0]["channel"].is_string());
+            assert_eq!(events[0]["channel"].is_string(), kind != webhook_endpoint::QUOTA_THRESHOLD);
         }
         assert_eq!(test_events("channel_existence"), None);
     }

@@ -60,8 +60,12 @@ pub const FILTER_CHARS_MAX: usize = 200;
 /// Stars in a glob. Matching looks back once for each, for every event of the app.
 pub const GLOB_STARS_MAX: usize = 5;
 
-/// The kinds of events, in Pusher's words. Source: webhooks page.
-pub const KINDS: [&str; 7] = [
+/// The one kind that is about no channel, and ours: a limit of the organisation comes near. Endpoints have it when it is asked
+/// for, never because nothing was said.
+pub const QUOTA_THRESHOLD: &str = "quota_threshold";
+
+/// The kinds of events, in Pusher's words. Source: webhooks page. The last is [`QUOTA_THRESHOLD`].
+pub const KINDS: [&str; 8] = [
     "channel_occupied",
     "channel_vacated",
     "member_added",
@@ -69,7 +73,13 @@ pub const KINDS: [&str; 7] = [
     "client_event",
     "cache_miss",
     "subscription_count",
+    QUOTA_THRESHOLD,
 ];
+
+/// What an endpoint gets of which nothing was said: all that happens on channels.
+pub fn default_kinds() -> Vec<String> {
+    KINDS.into_iter().filter(|kind| *kind != QUOTA_THRESHOLD).map(str::to_owned).collect()
+}
 
 /// Header names, in lower case, that belong to the delivery itself.
 const OWN_HEADERS: [&str; 13] = [

@@ -71,7 +71,7 @@ impl From<&ChannelFilter> for Channels {
     }
 }
 
-/// A kind of event, in Pusher's words.
+/// A kind of event, in Pusher's words; `quota_threshold` is about the organisation's limits and no channel.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum EventKind {
@@ -82,6 +82,7 @@ pub(super) enum EventKind {
     ClientEvent,
     CacheMiss,
     SubscriptionCount,
+    QuotaThreshold,
 }
 
 impl EventKind {
@@ -94,6 +95,7 @@ impl EventKind {
             EventKind::ClientEvent => "client_event",
             EventKind::CacheMiss => "cache_miss",
             EventKind::SubscriptionCount => "subscription_count",
+            EventKind::QuotaThreshold => "quota_threshold",
         }
     }
 }

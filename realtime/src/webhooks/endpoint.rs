@@ -116,7 +116,7 @@ pub(crate) fn any_wants(endpoints: &[Endpoint], kind: Kind) -> bool {
         Kind::ChannelVacated => Kind::ChannelOccupied,
         Kind::MemberAdded => Kind::MemberRemoved,
         Kind::MemberRemoved => Kind::MemberAdded,
-        Kind::ClientEvent | Kind::CacheMiss | Kind::SubscriptionCount => kind,
+        Kind::ClientEvent | Kind::CacheMiss | Kind::SubscriptionCount | Kind::QuotaThreshold => kind,
     };
     endpoints.iter().any(|e| e.active && (e.kinds.has(kind) || e.kinds.has(partner)))
 }

@@ -110,7 +110,7 @@ pub(super) struct Add {
     /// Where to, such as https://example.com/pusher/webhooks.
     #[arg(long)]
     url: String,
-    /// Kinds of events, separated by commas; otherwise all.
+    /// Kinds of events, separated by commas; otherwise all but quota_threshold.
     #[arg(long, value_delimiter = ',')]
     kinds: Vec<String>,
     /// Only channels that match: prefix:TEXT, exact:NAME or glob:PATTERN.
@@ -214,8 +214,7 @@ impl Webhooks {
 
 impl Add {
     fn wanted(&self) -> anyhow::Result<NewEndpoint> {
-        let kinds =
-            if self.kinds.is_empty() { KINDS.map(str::to_owned).to_vec() } else { self.kinds.clone() };
+        let kinds = if self.kinds.is_empty() { endpoint::default_kinds() } else { self.kinds.clone() };
         let channel_filter = match self.channels.as_deref().map(|text| text.split_once(':')) {
             None => ChannelFilter::None,
             Some(Some(("prefix", text))) => ChannelFilter::Prefix(text.to_owned()),

@@ -1,12 +1,13 @@
-//! Mails owners and admins when their organisation, or an app with a plan of its own, has used 80 % and 100 % of its messages of the
-//! day or of its connections: each once a UTC day, whichever node sees it first.
+//! Mails owners and admins, and tells the webhook endpoints that want it, when an organisation, or an app with a plan of its own, has
+//! used 80 % and 100 % of its messages of the day or of its connections: each once a UTC day, whichever node sees it first.
 //!
-//! Decided by the counters that the quota itself is decided by. Two nodes name the same mail in the same way, so the second is not
+//! Decided by the counters that the quota itself is decided by. Two nodes name the same notice in the same way, so the second is not
 //! queued; a node remembers what it told, so that it doesn't ask storage each time.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use protocol::webhook::{QuotaThreshold, Resource};
 use realtime::Node;
 use realtime::standings::Standing;
 use tenancy::account::{self, AccountId};
@@ -15,6 +16,8 @@ use tenancy::db::{Db, DbError};
 use tenancy::mail::{self, Mail, MailError};
 use tenancy::member;
 use tenancy::role::Permission;
+use tenancy::webhook_endpoint::QUOTA_THRESHOLD;
+use tenancy::webhook_notice;
 
 /// How often counters are looked at: a notice comes this much later at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -23,15 +26,8 @@ const THRESHOLDS: [u64; 2] = [100, 80];
 /// People who are told: an organisation may have very many.
 const TOLD_MAX: usize = 20;
 
-/// What is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum What {
-    Messages,
-    Connections,
-}
-
 /// A notice as it is remembered: scope, what, threshold.
-type Told = HashSet<(String, What, u64)>;
+type Told = HashSet<(String, Resource, u64)>;
 
 /// Looks until the process ends.
 pub async fn tell(db: Db, node: Node) {
@@ -51,10 +47,10 @@ pub async fn tell(db: Db, node: Node) {
                 if told.contains(&key) {
                     continue;
                 }
-                match queue(&db, &standing, what, percent, now_ms).await {
+                match notify(&db, &standing, what, percent, now_ms).await {
                     Ok(()) => drop(told.insert(key)),
                     Err(error) => {
-                        tracing::warn!(%error, scope = %standing.scope, "a notice of use could not be queued; it is tried again");
+                        tracing::warn!(%error, scope = %standing.scope, "a notice of use could not be stored; it is tried again");
                     }
                 }
             }
@@ -63,15 +59,15 @@ pub async fn tell(db: Db, node: Node) {
 }
 
 /// The highest threshold that is reached, of each limit.
-fn reached(standing: &Standing) -> Vec<(What, u64)> {
+fn reached(standing: &Standing) -> Vec<(Resource, u64)> {
     let limits = [
-        (What::Messages, standing.messages_today, standing.messages_max),
-        (What::Connections, standing.connections, standing.connections_max),
+        (Resource::Messages, standing.messages_today, standing.messages_max),
+        (Resource::Connections, standing.connections, standing.connections_max),
     ];
     let share = |used: u64, max: Option<u64>| {
         max.filter(|max| *max > 0).map_or(0, |max| u128::from(used) * 100 / u128::from(max))
     };
-    let highest = |(what, used, max): (What, u64, Option<u64>)| {
+    let highest = |(what, used, max): (Resource, u64, Option<u64>)| {
         let share = share(used, max);
         THRESHOLDS.into_iter().find(|percent| share >= u128::from(*percent)).map(|percent| (what, percent))
     };
@@ -85,25 +81,67 @@ async fn account_of(db: &Db, standing: &Standing) -> Result<Option<AccountId>, D
     }
 }
 
-async fn queue(db: &Db, standing: &Standing, what: What, percent: u64, now_ms: i64) -> Result<(), DbError> {
+/// Both ways are tried, whatever becomes of the other; what was told already is not told twice.
+async fn notify(
+    db: &Db,
+    standing: &Standing,
+    what: Resource,
+    percent: u64,
+    now_ms: i64,
+) -> Result<(), DbError> {
     let Some(account_id) = account_of(db, standing).await? else { return Ok(()) };
-    let Some(account) = account::find(db, &account_id).await? else { return Ok(()) };
+    let mailed = mail_to_people(db, &account_id, standing, what, percent, now_ms).await;
+    let event = event(standing, what, percent, now_ms).to_json();
+    let once = name_of(standing, what, percent, now_ms);
+    webhook_notice::tell(db, &account_id, QUOTA_THRESHOLD, &once, &event, now_ms).await?;
+    mailed
+}
+
+/// What a notice tells, in the words by which two nodes know that it is the same.
+fn name_of(standing: &Standing, what: Resource, percent: u64, now_ms: i64) -> String {
+    format!("quota/{}/{what:?}/{percent}/{}", standing.scope, day_of(now_ms))
+}
+
+fn event(standing: &Standing, resource: Resource, threshold: u64, now_ms: i64) -> QuotaThreshold {
+    let (used, limit) = match resource {
+        Resource::Messages => (standing.messages_today, standing.messages_max),
+        Resource::Connections => (standing.connections, standing.connections_max),
+    };
+    QuotaThreshold {
+        resource,
+        threshold,
+        used,
+        limit: limit.unwrap_or(0),
+        app_id: standing.scope.starts_with("app:").then_some(standing.app_id),
+        period_start_ms: now_ms - now_ms.rem_euclid(DAY_MS),
+    }
+}
+
+async fn mail_to_people(
+    db: &Db,
+    account_id: &AccountId,
+    standing: &Standing,
+    what: Resource,
+    percent: u64,
+    now_ms: i64,
+) -> Result<(), DbError> {
+    let Some(account) = account::find(db, account_id).await? else { return Ok(()) };
     let name = match standing.scope.starts_with("app:") {
         true => format!("the app {} of {}", standing.app_id, account.name),
         false => account.name,
     };
     let (subject, text) = letter(&name, standing, what, percent, now_ms);
-    let mut people = member::list(db, &account_id).await?;
+    let mut people = member::list(db, account_id).await?;
     people.retain(|one| one.role.allows(Permission::ManageApps));
     for one in people.iter().take(TOLD_MAX) {
-        let once = format!("quota/{}/{what:?}/{percent}/{}/{}", standing.scope, day_of(now_ms), one.user_id);
+        let once = format!("{}/{}", name_of(standing, what, percent, now_ms), one.user_id);
         let mail = Mail {
             to: &one.email,
             kind: "quota",
             subject: &subject,
             text: &text,
             link: Some("/dash/usage"),
-            account: Some(&account_id),
+            account: Some(account_id),
             lifetime_ms: Some(DAY_MS),
             once: Some(&once),
         };
@@ -118,32 +156,32 @@ async fn queue(db: &Db, standing: &Standing, what: What, percent: u64, now_ms: i
     Ok(())
 }
 
-fn letter(name: &str, standing: &Standing, what: What, percent: u64, now_ms: i64) -> (String, String) {
+fn letter(name: &str, standing: &Standing, what: Resource, percent: u64, now_ms: i64) -> (String, String) {
     let minutes = (DAY_MS - now_ms.rem_euclid(DAY_MS)) / 60_000;
     let left = format!("{} h {} min", minutes / 60, minutes % 60);
     let (messages, connections) = (standing.messages_today, standing.connections);
     let messages_max = standing.messages_max.unwrap_or(0);
     let connections_max = standing.connections_max.unwrap_or(0);
     match (what, percent) {
-        (What::Messages, 100) => (
+        (Resource::Messages, 100) => (
             format!("{name}: publishing is paused until 00:00 UTC"),
             format!(
                 "All {messages_max} messages of the day are used by {name}. Publishing goes on in {left}, at 00:00 UTC. Connections, presence and the debug console keep working.\n\nWhat uses them:"
             ),
         ),
-        (What::Messages, _) => (
+        (Resource::Messages, _) => (
             format!("{name}: {percent} % of today's messages are used"),
             format!(
                 "{messages} of the day's {messages_max} messages are used by {name}. Nothing breaks yet. At the limit, publishing pauses until 00:00 UTC, which is in {left}.\n\nWhat uses them:"
             ),
         ),
-        (What::Connections, 100) => (
+        (Resource::Connections, 100) => (
             format!("{name}: all connections are in use"),
             format!(
                 "All {connections_max} connections of {name} are in use. Further clients are turned away until some leave; those that are connected stay.\n\nWhat uses them:"
             ),
         ),
-        (What::Connections, _) => (
+        (Resource::Connections, _) => (
             format!("{name}: {percent} % of the connections are in use"),
             format!(
                 "{connections} of {connections_max} connections of {name} are in use. Nothing breaks yet. At the limit, further clients are turned away.\n\nWhat uses them:"
@@ -170,20 +208,30 @@ mod tests {
     #[test]
     fn the_highest_threshold_of_each_limit_counts() {
         assert_eq!(reached(&standing(799, 7)), []);
-        assert_eq!(reached(&standing(800, 7)), [(What::Messages, 80)]);
-        assert_eq!(reached(&standing(1_000, 9)), [(What::Messages, 100), (What::Connections, 80)]);
-        assert_eq!(reached(&standing(5_000, 10)), [(What::Messages, 100), (What::Connections, 100)]);
+        assert_eq!(reached(&standing(800, 7)), [(Resource::Messages, 80)]);
+        assert_eq!(reached(&standing(1_000, 9)), [(Resource::Messages, 100), (Resource::Connections, 80)]);
+        assert_eq!(reached(&standing(5_000, 10)), [(Resource::Messages, 100), (Resource::Connections, 100)]);
         let unlimited = Standing { connections_max: None, messages_max: None, ..standing(9_999, 99) };
         assert_eq!(reached(&unlimited), []);
     }
 
     #[test]
+    fn an_event_has_the_numbers_of_its_resource_and_the_day_and_names_an_app_with_a_plan_of_its_own() {
+        let event = |standing, resource, percent| event(&standing, resource, percent, 3 * DAY_MS + 5);
+        let all = event(standing(850, 10), Resource::Messages, 80);
+        assert_eq!((all.used, all.limit, all.app_id, all.period_start_ms), (850, 1_000, None, 3 * DAY_MS));
+        let of_app = Standing { scope: "app:1001".into(), ..standing(850, 10) };
+        let one = event(of_app, Resource::Connections, 100);
+        assert_eq!((one.used, one.limit, one.threshold, one.app_id), (10, 10, 100, Some(1_001)));
+    }
+
+    #[test]
     fn a_letter_says_what_is_used_and_when_it_begins_again() {
         let evening = 20 * 3_600_000;
-        let (subject, text) = letter("shop", &standing(850, 0), What::Messages, 80, evening);
+        let (subject, text) = letter("shop", &standing(850, 0), Resource::Messages, 80, evening);
         assert_eq!(subject, "shop: 80 % of today's messages are used");
         assert!(text.contains("850 of the day's 1000") && text.contains("in 4 h 0 min"), "{text}");
-        let (subject, _) = letter("shop", &standing(1_000, 0), What::Messages, 100, evening);
+        let (subject, _) = letter("shop", &standing(1_000, 0), Resource::Messages, 100, evening);
         assert_eq!(subject, "shop: publishing is paused until 00:00 UTC");
     }
 }

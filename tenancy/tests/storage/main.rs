@@ -23,4 +23,5 @@ mod tenants;
 mod tokens;
 mod usage;
 mod usage_reports;
+mod webhook_notices;
 mod webhooks;
