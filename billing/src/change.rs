@@ -3,6 +3,7 @@
 
 use tenancy::account::AccountId;
 use tenancy::plan::Plan;
+use tenancy::quota;
 use tenancy::subscription::{self, Subscription};
 
 use crate::stripe::types::Invoice;
@@ -25,10 +26,9 @@ impl Billing {
         let item = one.items.data.iter().find(|item| self.0.config.plan_of(&item.price.id).is_some());
         let other = || one.items.data.iter().find(|item| !self.0.config.is_overage(&item.price.id));
         let item = item.or_else(other).ok_or(BillingError::NoSubscription)?;
-        self.0
-            .stripe
-            .change_price(id, &item.id, price, plan.connections_max() > present.connections_max())
-            .await?;
+        let db = self.db();
+        let larger = quota::numbers_of(db, plan).await?.are_more_than(quota::numbers_of(db, present).await?);
+        self.0.stripe.change_price(id, &item.id, price, larger).await?;
         self.now(account_id).await
     }
 

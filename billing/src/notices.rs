@@ -7,6 +7,7 @@ use tenancy::db::DbError;
 use tenancy::mail::{self, Mail, MailError};
 use tenancy::member;
 use tenancy::plan::Plan;
+use tenancy::quota;
 use tenancy::role::{Permission, Role};
 use tenancy::subscription::Turn;
 
@@ -32,6 +33,13 @@ impl Billing {
 
     async fn queue(&self, account_id: &AccountId, turn: Turn) -> Result<usize, DbError> {
         let Some(account) = tenancy::account::find(self.db(), account_id).await? else { return Ok(0) };
+        if let Turn::Granted { from, to } = turn {
+            let (from, to) =
+                (quota::numbers_of(self.db(), from).await?, quota::numbers_of(self.db(), to).await?);
+            if !from.are_more_than(to) {
+                return Ok(0);
+            }
+        }
         let Some(notice) = notice(&account.name, turn, tenancy::now_ms()) else { return Ok(0) };
         let mut people = member::list(self.db(), account_id).await?;
         people.retain(|one| one.role.allows(Permission::ManageBilling));
@@ -58,6 +66,7 @@ impl Billing {
     }
 }
 
+/// The words of a turn; of a plan that was granted those for a smaller one than before.
 fn notice(name: &str, turn: Turn, now_ms: i64) -> Option<Notice> {
     let of = |plan: Plan| plan.title();
     let (subject, text) = match turn {
@@ -78,7 +87,7 @@ fn notice(name: &str, turn: Turn, now_ms: i64) -> Option<Notice> {
             );
             (format!("{name} is on Sandbox now"), text)
         }
-        Turn::Granted { from, to } if is_less(to, from) => {
+        Turn::Granted { from, to } => {
             let text = format!(
                 "{name} changed from {} to {}. Nobody was disconnected; the smaller limits hold from now on.\n\nThe plan stands here:",
                 of(from),
@@ -97,15 +106,9 @@ fn notice(name: &str, turn: Turn, now_ms: i64) -> Option<Notice> {
                 format!("The missing payment of {name} arrived. Everything goes on.\n\nInvoices stand here:");
             (format!("The payment for {name} arrived"), text)
         }
-        Turn::Granted { .. } | Turn::WillGoOn => return None,
+        Turn::WillGoOn => return None,
     };
     Some(Notice { subject, text })
-}
-
-/// No limit is more than any.
-fn is_less(plan: Plan, than: Plan) -> bool {
-    let size = |plan: Plan| plan.connections_max().unwrap_or(u64::MAX);
-    size(plan) < size(than)
 }
 
 #[cfg(test)]
@@ -113,11 +116,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_that_grows_is_no_news_and_one_that_shrinks_is() {
+    fn a_plan_that_shrinks_is_named_and_one_that_goes_on_is_no_news() {
         let subject = |turn| notice("Acme", turn, 0).map(|notice| notice.subject);
-        let granted = |from, to| subject(Turn::Granted { from, to });
-        assert_eq!(granted(Plan::Sandbox, Plan::Pro), None);
-        assert_eq!(granted(Plan::Pro, Plan::Startup).as_deref(), Some("Acme changed to the plan Startup"));
+        let granted = Turn::Granted { from: Plan::Pro, to: Plan::Startup };
+        assert_eq!(subject(granted).as_deref(), Some("Acme changed to the plan Startup"));
         assert_eq!(subject(Turn::WillGoOn), None);
         let missing = notice("Acme", Turn::PaymentMissing { until_ms: 14 * DAY_MS - 5 }, 0).unwrap();
         assert!(missing.text.contains("for 14 more days"), "{}", missing.text);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use site::{Answer, Site, TABLE, fill};
 use tenancy::audit::{self, Filter};
 use tenancy::member::{self, Place};
+use tenancy::quota::{self, Numbers};
 use tenancy::role::Role;
 use tenancy::token::Scope;
 
@@ -278,6 +279,24 @@ async fn an_app_is_made_set_up_used_and_deleted_over_the_api() {
     assert_eq!(done, expected);
     assert!(rows.iter().filter(|row| row.via == "api").all(|row| row.actor == "ana@shop.example (tests)"));
     assert!(!format!("{rows:?}").contains(secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_told_as_this_server_has_them_and_not_as_the_catalogue_does() {
+    let site = Site::open().await;
+    let shop = site.person("ana@shop.example").await;
+    let target = shop.target(&site).await;
+    let token = shop.token(&site, Scope::ALL).await;
+    let numbers = Numbers { connections_max: Some(7), messages_per_day_max: None, ..Numbers::default() };
+    quota::put(&site.db, "sandbox", numbers, false).await.unwrap();
+    for path in ["/v1/limits", "/v1/usage", &format!("/v1/apps/{}/usage", target.app)] {
+        let told = site.ask("GET", path, Some(&token), None).await.json();
+        assert_eq!(
+            (&told["connections_max"], &told["messages_per_day_max"]),
+            (&json!(7), &Value::Null),
+            "{path}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

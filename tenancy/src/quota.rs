@@ -53,6 +53,14 @@ impl Numbers {
             reads_per_second_max: plan.reads_per_second_max(),
         }
     }
+
+    /// Does it allow more connections, or as many and more messages? No limit is more than any.
+    pub fn are_more_than(self, other: Numbers) -> bool {
+        let size = |of: Numbers| {
+            (of.connections_max.unwrap_or(u64::MAX), of.messages_per_day_max.unwrap_or(u64::MAX))
+        };
+        size(self) > size(other)
+    }
 }
 
 /// A plan as this server has it.
@@ -120,13 +128,15 @@ fn numbers((_, connections, messages, publishes, reads): &Row) -> Numbers {
     }
 }
 
+/// The numbers of a plan on this server.
+pub async fn numbers_of(db: &Db, plan: Plan) -> Result<Numbers, DbError> {
+    let row: Option<Row> = read!(db, |p| sqlx::query_as(OF_NAME).bind(plan.name()).fetch_optional(p).await)?;
+    Ok(row.map_or_else(|| Numbers::of_catalogue(plan), |row| numbers(&row)))
+}
+
 /// What a plan allows on this server.
 pub async fn limits_of(db: &Db, plan: Plan) -> Result<Limits, DbError> {
-    let row: Option<Row> = read!(db, |p| sqlx::query_as(OF_NAME).bind(plan.name()).fetch_optional(p).await)?;
-    Ok(match row {
-        Some(row) => with_numbers(Limits::of(plan), numbers(&row)),
-        None => Limits::of(plan),
-    })
+    Ok(with_numbers(Limits::of(plan), numbers_of(db, plan).await?))
 }
 
 fn with_numbers(limits: Limits, numbers: Numbers) -> Limits {
@@ -219,4 +229,26 @@ pub async fn remove(db: &Db, name: &str) -> Result<(), QuotaError> {
     });
     db.notice().notify();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_more_than_another_by_connections_then_by_messages_and_no_limit_is_more_than_any() {
+        let numbers = |connections_max, messages_per_day_max| Numbers {
+            connections_max,
+            messages_per_day_max,
+            ..Numbers::default()
+        };
+        for (more, less) in [
+            (numbers(Some(2), Some(1)), numbers(Some(1), Some(9))),
+            (numbers(None, Some(1)), numbers(Some(9), None)),
+            (numbers(Some(1), None), numbers(Some(1), Some(9))),
+        ] {
+            assert!(more.are_more_than(less) && !less.are_more_than(more), "{more:?} {less:?}");
+            assert!(!more.are_more_than(more));
+        }
+    }
 }

@@ -1,16 +1,17 @@
 //! `/v1/limits`: what the plan allows, and the bounds that hold on every plan.
 
 use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
 use tenancy::app::{APPS_PER_ACCOUNT_MAX, KEYS_PER_APP_MAX};
-use tenancy::limits::Limits;
 use tenancy::member::MEMBERS_MAX;
+use tenancy::quota;
 use tenancy::token::PER_ACCOUNT_MAX;
 use tenancy::webhook_endpoint::ENDPOINTS_PER_APP_MAX;
 use utoipa::ToSchema;
 
-use super::Answer;
 use super::scope::{Granted, ReadStats};
+use super::{Answer, Manage};
 
 /// What an organisation may use. Null means no limit.
 #[derive(Serialize, ToSchema)]
@@ -36,9 +37,12 @@ pub(super) struct LimitsView {
 
 /// What the plan allows
 #[utoipa::path(get, path = "/v1/limits", tag = "Usage", security(("token" = ["stats:read"])), responses((status = 200, body = LimitsView)))]
-pub(super) async fn limits(Granted(caller, _): Granted<ReadStats>) -> Answer<LimitsView> {
+pub(super) async fn limits(
+    Granted(caller, _): Granted<ReadStats>,
+    State(manage): State<Manage>,
+) -> Answer<LimitsView> {
     let plan = caller.account().plan;
-    let limits = Limits::of(plan);
+    let limits = quota::limits_of(&manage.db, plan).await?;
     Ok(Json(LimitsView {
         plan: plan.name(),
         connections_max: limits.connections_max,

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tenancy::clock::{DAY_MS, day_of, now_ms};
-use tenancy::limits::Limits;
+use tenancy::quota;
 use tenancy::usage::series::{self, Step};
 use tenancy::usage::{self, Counts};
 use utoipa::{IntoParams, ToSchema};
@@ -149,7 +149,7 @@ pub(super) async fn usage(
 ) -> Answer<Usage> {
     let (now, account) = (now_ms(), caller.account());
     let (step, from, to) = asked.read(now)?;
-    let limits = Limits::of(account.plan);
+    let limits = quota::limits_of(&manage.db, account.plan).await?;
     let points = series::of_account(&manage.db, &account.id, step, from, to).await?;
     Ok(Json(Usage {
         messages_today: usage::account_messages(&manage.db, &account.id, day_of(now)).await?,
@@ -187,7 +187,8 @@ pub(super) async fn app_usage(
 ) -> Answer<AppUsage> {
     let now = now_ms();
     let (step, from, to) = asked.read(now)?;
-    let limits = Limits::of(app.plan.unwrap_or(caller.account().plan)).capped(app.connections_max);
+    let plan = app.plan.unwrap_or(caller.account().plan);
+    let limits = quota::limits_of(&manage.db, plan).await?.capped(app.connections_max);
     let loaded = manage.node.apps().loaded(app.id);
     let points = series::of_app(&manage.db, app.id, step, from, to).await?;
     Ok(Json(AppUsage {

@@ -14,6 +14,7 @@ use tenancy::account::Account;
 use tenancy::clock::{DAY_MS, day_of};
 use tenancy::now_ms;
 use tenancy::plan::Plan;
+use tenancy::quota::{self, Numbers};
 use tenancy::subscription::{self, Subscription};
 use tokio::time::timeout;
 
@@ -106,8 +107,8 @@ struct Beyond {
 }
 
 impl Beyond {
-    fn new(plan: Plan, facts: OverageFacts) -> Option<Beyond> {
-        let (limit, price) = (plan.messages_per_day_max()?, facts.price?);
+    fn new(numbers: Numbers, facts: OverageFacts) -> Option<Beyond> {
+        let (limit, price) = (numbers.messages_per_day_max?, facts.price?);
         let cap = price.money(facts.known.cap);
         Some(Beyond {
             limit: count(limit),
@@ -191,6 +192,8 @@ async fn show(
     );
     let facts = facts.ok().transpose().unwrap_or_default().flatten();
     let plan = allowed.account().plan;
+    let templates = quota::all(dashboard.db()).await?;
+    let numbers = quota::numbers_of(dashboard.db(), plan).await?;
     let paying = known.as_ref().is_some_and(Subscription::is_live);
     let (lines, next) =
         found.map_or((None, None), |(made, next)| (Some(made.into_iter().map(Line::new).collect()), next));
@@ -204,8 +207,8 @@ async fn show(
         frame: Frame::new(&current),
         plan,
         unlimited: plan == Plan::Unlimited,
-        overage: facts.filter(|_| paying).and_then(|facts| Beyond::new(plan, facts)),
-        columns: columns(&offers, plan, paying, &used),
+        overage: facts.filter(|_| paying).and_then(|facts| Beyond::new(numbers, facts)),
+        columns: columns(&templates, &offers, plan, paying, &used),
         known,
         said,
         waiting,
@@ -268,17 +271,18 @@ async fn change(
     let known = known.filter(Subscription::is_live).ok_or(PageError::NotFound)?;
     let present = allowed.account().plan;
     let (offers, used) = (offers(billing).await, used(&dashboard, allowed.account()).await?);
+    let templates = quota::all(dashboard.db()).await?;
     let found = Plan::parse(&plan).and_then(|plan| {
-        columns(&offers, present, true, &used).into_iter().find(|column| column.plan == plan)
+        columns(&templates, &offers, present, true, &used).into_iter().find(|column| column.plan == plan)
     });
     let column = found.filter(|column| column.step == Step::Change).ok_or(PageError::NotFound)?;
     html(&ChangePage {
         frame: Frame::new(&current),
         present,
         to: column.plan,
-        larger: column.plan.connections_max() > present.connections_max(),
+        larger: column.numbers.are_more_than(quota::numbers_of(dashboard.db(), present).await?),
         price: format!("{} {}", column.price, column.interval).trim().to_owned(),
         period_end: known.period_end_ms.map(|ms| at(ms, "%-d %B %Y")).unwrap_or_default(),
-        refused: used.refused_by(column.plan),
+        refused: used.refused_by(column.numbers),
     })
 }

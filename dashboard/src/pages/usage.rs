@@ -124,13 +124,16 @@ async fn show(
     let usage = match &on_the_plan {
         Some(app) => dashboard.usage(app),
         // Nothing of the data plane counts for it any more.
-        None => AppUsage {
-            connections: 0,
-            connections_max: account.plan.connections_max(),
-            messages_today: positive(today.total()),
-            messages_max: account.plan.messages_per_day_max(),
-            resets_ms: (i64::from(day) + 1) * DAY_MS,
-        },
+        None => {
+            let limits = tenancy::quota::limits_of(db, account.plan).await?;
+            AppUsage {
+                connections: 0,
+                connections_max: limits.connections_max,
+                messages_today: positive(today.total()),
+                messages_max: limits.messages_per_day_max,
+                resets_ms: (i64::from(day) + 1) * DAY_MS,
+            }
+        }
     };
     html(&UsagePage {
         frame: Frame::new(&current),

@@ -6,6 +6,7 @@ use fakestripe::{Failure, Fake, METERED, PRICES, SECRET_KEY, WEBHOOK_SECRET};
 use http::{Request, StatusCode};
 use tenancy::account::Account;
 use tenancy::plan::Plan;
+use tenancy::quota::{self, Numbers};
 use tenancy::role::Role;
 use tenancy::subscription::{self, Fetched, Status};
 use tenancy::usage::UsageDelta;
@@ -198,6 +199,37 @@ async fn the_peak_of_thirty_days_is_drawn_onto_each_plan() {
     assert!(
         larger.body.contains("Stripe charges the difference") && !larger.body.contains("would have refused")
     );
+}
+
+#[tokio::test]
+async fn plans_are_told_with_the_limits_that_they_have_on_this_server() {
+    let mut shop = Shop::open().await;
+    let edit = async |name, connections_max, messages_per_day_max| {
+        let numbers = Numbers { connections_max, messages_per_day_max, ..Numbers::default() };
+        quota::put(&shop.site.db, name, numbers, false).await.unwrap();
+    };
+    edit("sandbox", Some(7), Some(1_234)).await;
+    edit("startup", Some(3_000), None).await;
+    let page = shop.page().await;
+    let column = |name| {
+        page.split(&format!("data-test=\"plan-{name}\"")).nth(1).unwrap().split("</li>").next().unwrap()
+    };
+    let sandbox = column("sandbox");
+    assert!(
+        sandbox.contains("<b>7</b> connections") && sandbox.contains("<b>1,234</b> messages a day"),
+        "{sandbox}"
+    );
+    let startup = column("startup");
+    assert!(
+        startup.contains("<b>3,000</b> connections") && startup.contains("<b>No limit</b> on messages a day")
+    );
+
+    // What is larger, and so charged at once, goes by these numbers too: 3,000 connections are more than 2,000.
+    shop.buy("pro", "").await;
+    let larger = shop.ana.get(&format!("{PAGE}/change/startup")).await.body;
+    assert!(larger.contains("Stripe charges the difference"), "{larger}");
+    let page = shop.page().await;
+    assert!(!page.contains("<b>500</b>") && !page.contains("<b>100</b>"), "{page}");
 }
 
 #[tokio::test]
