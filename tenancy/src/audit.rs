@@ -4,8 +4,11 @@
 //! Rows live [`KEPT_MS`], and an organisation has at most [`ROWS_PER_ACCOUNT_MAX`]; older ones are swept on the way.
 
 mod action;
+mod of_person;
 
 pub use action::Action;
+pub(crate) use of_person::ALL as OF_PERSON;
+pub use of_person::of_person;
 
 use crate::account::AccountId;
 use crate::clock::{DAY_MS, now_ms};

@@ -36,7 +36,7 @@ const ALL: &[Embedded] = embedded![
     16 "usage_minutes" "0016_usage_minutes.sql",
     18 "api_tokens" "0018_api_tokens.sql",
     19 "instance" "0019_instance.sql",
-    20 "webhook_notices" "0020_webhook_notices.sql",
+    20 "notices_and_exports" "0020_notices_and_exports.sql",
     21 "overage" "0021_overage.sql",
 ];
 

@@ -23,6 +23,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::app::node_view::ALL,
         crate::app::transfer::ALL,
         crate::audit::ALL,
+        crate::audit::OF_PERSON,
         crate::changes::ALL,
         crate::db::ALL,
         crate::email_change::ALL,

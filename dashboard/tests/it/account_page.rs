@@ -5,8 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::USER_AGENT;
 use http::{Request, StatusCode};
 
+use tenancy::audit::{By, Via};
+use tenancy::role::Role;
+use tenancy::session::Client;
 use tenancy::usage::UsageDelta;
 use tenancy::webhook_endpoint::NewEndpoint;
+use tenancy::{member, quota};
 
 use crate::support::{Browser, PASSWORD, Site, form};
 
@@ -218,17 +222,21 @@ async fn the_export_has_everything_of_this_account_and_no_secret() {
     assert!(answer.header("cache-control").contains("no-store"), "{}", answer.header("cache-control"));
     let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(json["person"]["email"], "ana@shop.example");
+    let organisation = &json["organisations"][0];
     assert_eq!(
-        (&json["account"]["plan"], &json["account"]["limits"]["connections"]),
+        (&organisation["plan"], &organisation["limits"]["connections"]),
         (&"sandbox".into(), &100.into())
     );
-    assert_eq!(json["apps"].as_array().unwrap().len(), 1);
-    assert_eq!((&json["apps"][0]["id"], &json["apps"][0]["name"]), (&id.into(), &"shop".into()));
-    let webhook = &json["apps"][0]["webhooks"][0];
+    assert_eq!(organisation["apps"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&organisation["apps"][0]["id"], &organisation["apps"][0]["name"]),
+        (&id.into(), &"shop".into())
+    );
+    let webhook = &organisation["apps"][0]["webhooks"][0];
     assert_eq!(webhook["url"], "https://hooks.shop.example/pusher");
     assert_eq!(webhook["header_names"], serde_json::json!(["X-Shop"]));
     assert_eq!(
-        (&json["usage_days"][0]["publishes"], &json["usage_days"][0]["app"]),
+        (&organisation["usage_days"][0]["publishes"], &organisation["usage_days"][0]["app"]),
         (&12.into(), &id.into())
     );
     assert_eq!(
@@ -243,4 +251,57 @@ async fn the_export_has_everything_of_this_account_and_no_secret() {
     {
         assert!(!answer.body.contains(secret), "{secret} is in the file");
     }
+}
+
+#[tokio::test]
+async fn the_export_has_every_organisation_as_far_as_its_role_goes_and_what_the_person_did() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let mut ben = site.person("ben@bakery.example").await;
+    let mut cem = site.person("cem@cafe.example").await;
+    ana.new_app("shop").await;
+    ben.new_app("ovens").await;
+    cem.new_app("tables").await;
+    // An Owner in one more, a Developer in another; in a third no more, where something was done.
+    site.join("ana@shop.example", Role::Owner, "ben@bakery.example").await;
+    site.join("ana@shop.example", Role::Admin, "cem@cafe.example").await;
+    site.work_in(&mut ana, "cem@cafe.example").await;
+    ana.new_app("secret plan").await;
+    site.work_in(&mut ana, "ben@bakery.example").await;
+    ana.new_app("mixers").await;
+    let numbers = quota::Numbers { connections_max: Some(7), ..quota::Numbers::default() };
+    quota::put(&site.db, "sandbox", numbers, false).await.unwrap();
+
+    let export = async |ana: &mut Browser| -> serde_json::Value {
+        serde_json::from_str(&ana.submit(PAGE, "/dash/account/export", &[]).await.body).unwrap()
+    };
+    let json = export(&mut ana).await;
+    let all = json["organisations"].as_array().unwrap();
+    assert_eq!(all.len(), 3);
+    let (own, bakery, cafe) = (&all[0], &all[1], &all[2]);
+    assert_eq!((&own["role"], &own["apps"][0]["name"]), (&"owner".into(), &"shop".into()));
+    assert_eq!((&bakery["role"], &bakery["working_in"]), (&"owner".into(), &true.into()));
+    assert_eq!(bakery["apps"].as_array().unwrap().len(), 2);
+    assert_eq!(bakery["limits"]["connections"], 7, "as the plan is on this server");
+    assert_eq!((&cafe["role"], &cafe["apps"]), (&"admin".into(), &serde_json::Value::Null));
+    assert!(!json.to_string().contains("tables"));
+
+    let made = |json: &serde_json::Value, at: &serde_json::Value| -> Vec<serde_json::Value> {
+        let rows = json["audit"].as_array().unwrap().clone();
+        rows.into_iter().filter(|row| row["organisation"] == *at && row["action"] == "app.create").collect()
+    };
+    assert_eq!(made(&json, &cafe["id"])[0]["target"], "secret plan");
+    assert_eq!(made(&json, &bakery["id"]).len(), 1, "what ben did there is his");
+    assert!(json["audit"].as_array().unwrap().iter().any(|row| row["action"] == "person.export"));
+
+    // Who left has what they did, and not to what.
+    let (gone, cafe_id) = (site.account("cem@cafe.example").await, cafe["id"].clone());
+    let by = By { user_id: None, label: "tests".into(), client: Client::default(), via: Via::System };
+    let ana_id = json["person"]["id"].as_str().unwrap().to_owned();
+    member::remove(&site.db, &by, Role::Owner, &gone, &ana_id).await.unwrap();
+    let json = export(&mut ana).await;
+    assert_eq!(json["organisations"].as_array().unwrap().len(), 2);
+    let rows = made(&json, &cafe_id);
+    assert_eq!((rows.len(), rows[0].get("target")), (1, None));
+    assert!(!json.to_string().contains("secret plan"));
 }

@@ -1,5 +1,6 @@
 -- Why: an organisation's webhook endpoints are told of limits that come near. Several nodes see the same limit, so what an endpoint
 -- was told has a name and is told once. A row of its own, since the delivery may leave the log earlier.
+-- And a person takes along what the audit log has of them, in whichever organisation: found by the person, not by reading it all.
 
 create table webhook_notices (
     endpoint_id text not null,
@@ -10,3 +11,5 @@ create table webhook_notices (
 );
 
 create index webhook_notices_told on webhook_notices (told_ms);
+
+create index audit_log_actor on audit_log (actor_id, id);
