@@ -137,7 +137,7 @@ function level(used, max) {
   return used >= max ? 'bad' : used >= max * 0.8 ? 'warn' : 'ok';
 }
 
-/** @param {{app: number, connections: number, connections_max: number|null, messages: number, messages_max: number|null, resets_ms: number}} stat */
+/** @param {{app: number, connections: number, connections_max: number|null, messages: number, messages_max: number|null, own_cap: boolean, resets_ms: number}} stat */
 function showUsage(stat) {
   for (const box of all(`[data-usage="${stat.app}"]`)) {
     const part = (name) => box.querySelector(`[data-part="${name}"]`);
@@ -158,6 +158,11 @@ function showUsage(stat) {
     };
     bar('connections-bar', stat.connections, stat.connections_max);
     bar('messages-bar', stat.messages, stat.messages_max);
+    // Which limit is the nearer one may change at any time: the plan's, or the app's own cap.
+    const max = stat.messages_max === null ? '' : count(stat.messages_max);
+    if (part('messages-max')) part('messages-max').textContent = max && ` / ${max}`;
+    if (part('messages-limit') && max) part('messages-limit').textContent = max;
+    if (part('own-cap')) part('own-cap').hidden = !stat.own_cap;
     const resets = all('[data-part="resets"]', box);
     for (const element of resets) element.textContent = timeUntil(stat.resets_ms);
     const dot = box.querySelector('[data-dot]');

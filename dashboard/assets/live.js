@@ -29,7 +29,7 @@ const PAGES_MAX = 10;
  * @property {(stat: Stat) => void} [stat]
  * @property {(message: string | null) => void} [problem] the back-fill failed; null when it works again
  */
-/** @typedef {{connections: number, connections_max: number|null, messages: number, messages_max: number|null, resets_ms: number}} Stat */
+/** @typedef {{connections: number, connections_max: number|null, messages: number, messages_max: number|null, own_cap: boolean, resets_ms: number}} Stat */
 
 export class Live {
   #app; #systemKey; #csrf; #groups; #kind; #on;

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use dashboard::{AppUsage, Dashboard, DashboardConfig, Live, MailOut, SignUpMode};
+use dashboard::{AppUsage, Dashboard, DashboardConfig, Live, MailOut, OwnCap, SignUpMode};
 use protocol::webhook_url::Allow;
 use tenancy::app::{self, App, AppChange, NewApp};
 use tenancy::clock::{DAY_MS, now_ms};
@@ -31,6 +31,7 @@ impl Live for Invented {
             connections_max: Some(100),
             messages_today,
             messages_max: Some(200_000),
+            own_cap: app.messages_day_max.map(|max| OwnCap { messages_today: 420, messages_max: max }),
             resets_ms,
         }
     }

@@ -41,7 +41,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client::{ClientAddr, Endpoint, OverTls};
 pub use server_facts::{ProcessFacts, ServerFacts};
-pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, MailOut, SignUpMode};
+pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, MailOut, OwnCap, SignUpMode};
 pub use with::With;
 
 /// The largest form or JSON body that a page takes, in bytes.

@@ -158,7 +158,7 @@ pub struct AppBar {
 impl AppBar {
     /// The frame for a page of this app.
     pub fn new(dashboard: &Dashboard, app: &App, section: Section) -> AppBar {
-        AppBar { app: app.clone(), usage: Usage(dashboard.usage(app)), section }
+        AppBar { app: app.clone(), usage: Usage(dashboard.usage(app).nearer()), section }
     }
 
     /// `aria-current` for the rail's links.

@@ -150,8 +150,34 @@ pub struct AppUsage {
     pub messages_today: u64,
     /// Most messages a day; `None` is no limit.
     pub messages_max: Option<u64>,
+    /// The app's own cap on messages, if it has one.
+    pub own_cap: Option<OwnCap>,
     /// When the day's count starts again, in ms since the epoch.
     pub resets_ms: i64,
+}
+
+/// An app's own messages of the day against its own cap; [`AppUsage`] has those of all apps that share the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnCap {
+    /// Messages of this app since midnight UTC.
+    pub messages_today: u64,
+    /// Its cap on them.
+    pub messages_max: u64,
+}
+
+impl AppUsage {
+    /// The messages against the limit of which less is left; `own_cap` stays only where that is the one.
+    pub(crate) fn nearer(self) -> AppUsage {
+        let left = self.messages_max.map(|max| max.saturating_sub(self.messages_today));
+        match self.own_cap {
+            Some(OwnCap { messages_today, messages_max })
+                if left.is_none_or(|left| messages_max.saturating_sub(messages_today) < left) =>
+            {
+                AppUsage { messages_today, messages_max: Some(messages_max), ..self }
+            }
+            _ => AppUsage { own_cap: None, ..self },
+        }
+    }
 }
 
 struct Shared {

@@ -58,6 +58,8 @@ pub struct Limits {
     pub app_connections_max: Option<u64>,
     /// Messages of the meter scope in a UTC day.
     pub messages_per_day_max: Option<u64>,
+    /// Messages of this app alone in a UTC day.
+    pub app_messages_per_day_max: Option<u64>,
     /// Client events per second and connection.
     pub client_events_per_second_max: Option<u32>,
     /// Events that the HTTP API publishes in a second, on each node. At least as many as a batch may have.
@@ -195,13 +197,22 @@ pub struct Usage {
     pub scope_messages_today: u64,
 }
 
-/// The messages of a UTC day: what the plan allows the meter scope, and what is left of it.
+/// The messages of a UTC day against the nearer of two limits: the plan's for the meter scope, and the app's own cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageQuota {
-    /// The plan's limit.
+    /// What counts against it.
+    pub used: u64,
+    /// The limit.
     pub limit: u64,
+    /// It is the app's own cap, and only its own messages count.
+    pub own_cap: bool,
+}
+
+impl MessageQuota {
     /// 0 once it is used up, also when the last call went past it.
-    pub left: u64,
+    pub fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
 }
 
 impl App {
@@ -259,10 +270,16 @@ impl App {
         self.keys.requested(key);
     }
 
-    /// How far the meter scope's day is used; `None` means that the plan has no limit.
+    /// How far the day is used, against the limit of which less is left (the plan's, if both have the same); `None` means that
+    /// there is neither.
     pub fn message_quota(&self) -> Option<MessageQuota> {
-        let limit = self.snapshot.load().limits.messages_per_day_max?;
-        Some(MessageQuota { limit, left: limit.saturating_sub(self.scope.messages_today()) })
+        let snapshot = self.snapshot.load();
+        let quota =
+            |limit: Option<u64>, used: u64, own_cap| limit.map(|limit| MessageQuota { used, limit, own_cap });
+        let limits = &snapshot.limits;
+        let plan = quota(limits.messages_per_day_max, self.scope.messages_today(), false);
+        let own = quota(limits.app_messages_per_day_max, self.meter.messages_today(), true);
+        plan.into_iter().chain(own).min_by_key(MessageQuota::left)
     }
 
     /// Today's numbers. What other nodes counted comes with the next flush, which is asked to look.
@@ -301,6 +318,7 @@ pub(crate) mod tests {
                 connections_max: None,
                 app_connections_max: None,
                 messages_per_day_max: None,
+                app_messages_per_day_max: None,
                 client_events_per_second_max: Some(10),
                 publishes_per_second_max: None,
                 reads_per_second_max: None,

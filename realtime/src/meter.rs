@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use crate::app::MessageQuota;
 use crate::clock;
 use crate::key_use::{NO_SLOT, Slot};
 
@@ -52,6 +53,26 @@ impl DayCount {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Counts one on a day if fewer than `limit` were counted; else says how many. Of calls at the same moment none gets past it.
+    fn take(&self, day: u32, limit: Option<u64>) -> Result<(), u64> {
+        let Some(limit) = limit else {
+            self.add(day, 1);
+            return Ok(());
+        };
+        let next = |seen| {
+            let here = if day_of(seen) < day { 0 } else { seen & COUNT_MASK };
+            (here < limit).then(|| if day_of(seen) < day { word(day, 1) } else { seen + 1 })
+        };
+        let taken = self.word.fetch_update(Relaxed, Relaxed, next);
+        taken.map(drop).map_err(|seen| if day_of(seen) < day { 0 } else { seen & COUNT_MASK })
+    }
+
+    /// Gives one back that was taken on a day.
+    fn give_back(&self, day: u32) {
+        let back = |seen| (day_of(seen) == day && seen & COUNT_MASK > 0).then(|| seen - 1);
+        let _ = self.word.fetch_update(Relaxed, Relaxed, back);
     }
 
     fn on(&self, day: u32) -> u64 {
@@ -187,10 +208,37 @@ impl AppMeter {
         }
     }
 
+    /// Counts one message, if neither the plan's limit for the scope nor the app's own cap is reached; else says which is.
+    pub(crate) fn count_within(
+        &self,
+        scope: &ScopeMeter,
+        class: Class,
+        plan: Option<u64>,
+        own: Option<u64>,
+    ) -> Result<(), MessageQuota> {
+        let minute = clock::minute();
+        let day = minute / MINUTES_PER_DAY;
+        let full = |limit: Option<u64>, used, own_cap| {
+            let limit = limit.unwrap_or(u64::MAX);
+            MessageQuota { used, limit, own_cap }
+        };
+        scope.messages.take(day, plan).map_err(|used| full(plan, used, false))?;
+        if let Err(used) = self.messages.take(day, own) {
+            scope.messages.give_back(day);
+            return Err(full(own, used, true));
+        }
+        self.cell(class, 1, minute);
+        Ok(())
+    }
+
     fn count_at(&self, scope: &ScopeMeter, class: Class, n: u64, minute: u32) {
         let day = minute / MINUTES_PER_DAY;
         self.messages.add(day, n);
         scope.messages.add(day, n);
+        self.cell(class, n, minute);
+    }
+
+    fn cell(&self, class: Class, n: u64, minute: u32) {
         let cell = &self.cells[(minute & 1) as usize];
         let labelled = cell.minute.load(Relaxed);
         if labelled < minute {

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use protocol::socket_id::SocketId;
 use protocol::webhook::{self, Event};
 use serde_json::value::RawValue;
 
-use crate::app::App;
+use crate::app::{App, MessageQuota};
 use crate::clock;
 use crate::console::{Hint, Kind, Row, Source, mask_ip};
 use crate::frame;
@@ -67,8 +68,10 @@ pub enum PublishError {
     OverMessageQuota {
         /// Messages counted today.
         used: u64,
-        /// The plan's limit.
+        /// The limit.
         limit: u64,
+        /// It is the app's own cap, not the plan's limit.
+        own_cap: bool,
         /// When the count starts again, ms since the epoch.
         resets_ms: i64,
     },
@@ -77,9 +80,12 @@ pub enum PublishError {
     Overloaded,
 }
 
-/// Says that a call was admitted: its events can no longer be refused one by one.
+/// Says that a call was admitted: its events can no longer be refused one by one. The message of its first event is counted
+/// already, so that calls which come at the same moment can't all take the last one of a day.
 #[derive(Debug)]
-pub struct Admitted(());
+pub struct Admitted {
+    prepaid: AtomicBool,
+}
 
 /// An accepted publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +96,17 @@ pub struct Published {
 
 impl Node {
     fn check_quota(&self, app: &App) -> Result<(), PublishError> {
-        let snapshot = app.snapshot();
-        match snapshot.limits.messages_per_day_max {
-            Some(limit) if app.scope.messages_today() >= limit => Err(PublishError::OverMessageQuota {
-                used: app.scope.messages_today(),
-                limit,
-                resets_ms: clock::resets_ms(),
-            }),
+        match app.message_quota() {
+            Some(quota) if quota.left() == 0 => Err(over(quota)),
             _ => Ok(()),
         }
+    }
+
+    /// Counts a message, if both limits leave one.
+    fn take_message(&self, app: &App, class: Class) -> Result<(), PublishError> {
+        let snapshot = app.loaded();
+        let (plan, own) = (snapshot.limits.messages_per_day_max, snapshot.limits.app_messages_per_day_max);
+        app.meter.count_within(&app.scope, class, plan, own).map_err(over)
     }
 
     /// Counts a REST call that publishes nothing: one message. Over the quota it still answers.
@@ -127,13 +135,23 @@ impl Node {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        Ok(Admitted(()))
+        let counts = !app.loaded().internal;
+        if counts {
+            self.take_message(app, Class::Publish)?;
+        }
+        Ok(Admitted { prepaid: counts.into() })
     }
 
     /// Publishes an event of an admitted call.
-    pub fn publish_admitted(&self, _: &Admitted, app: &Arc<App>, publication: &Publication<'_>) -> Published {
+    pub fn publish_admitted(
+        &self,
+        admitted: &Admitted,
+        app: &Arc<App>,
+        publication: &Publication<'_>,
+    ) -> Published {
         let internal = app.snapshot().internal;
-        if !internal {
+        let is_paid = admitted.prepaid.swap(false, Relaxed);
+        if !internal && !is_paid {
             app.meter.count(&app.scope, Class::Publish, 1);
         }
         let mut recipients = 0;
@@ -161,6 +179,7 @@ impl Node {
         if self.is_overloaded() {
             return Err(PublishError::Overloaded);
         }
+        self.take_message(app, Class::ClientEvent)?;
         let text = channel_event(event, channel, data, user_id);
         let frame = frame::text(&text);
         let entered = app.channels.with(channel, |held| {
@@ -177,7 +196,7 @@ impl Node {
             held.reaches(Some(sender))
         });
         let recipients = entered.unwrap_or(0);
-        app.meter.count(&app.scope, Class::ClientEvent, 1 + recipients);
+        app.meter.count(&app.scope, Class::ClientEvent, recipients);
         app.console.record(Kind::ClientEvent, |row| {
             row.channel = Row::text(channel);
             row.event = Row::text(event);
@@ -242,6 +261,11 @@ impl Node {
             }
         });
     }
+}
+
+fn over(quota: MessageQuota) -> PublishError {
+    let MessageQuota { used, limit, own_cap } = quota;
+    PublishError::OverMessageQuota { used, limit, own_cap, resets_ms: clock::resets_ms() }
 }
 
 fn people(n: u64) -> String {
@@ -310,5 +334,67 @@ mod tests {
             "{refused:?}"
         );
         assert_eq!(app.usage().messages_today, 3);
+    }
+
+    fn publication<'a>(channels: &'a [&'a str], data: &'a RawValue) -> Publication<'a> {
+        Publication { channels, event: "e", data, exclude: None, origin: Origin::default() }
+    }
+
+    fn limited(plan: Option<u64>, own: Option<u64>) -> AppSnapshot {
+        let snapshot = crate::app::tests::snapshot();
+        let limits =
+            Limits { messages_per_day_max: plan, app_messages_per_day_max: own, ..snapshot.limits.clone() };
+        AppSnapshot { limits, ..snapshot }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn of_calls_at_the_same_moment_none_gets_past_the_plans_limit_or_the_apps_own_cap() {
+        const LIMIT: u64 = 500;
+        for (plan, own, is_own) in [(Some(LIMIT), None, false), (None, Some(LIMIT), true)] {
+            let (node, app) = node_with(limited(plan, own)).await;
+            let mut callers = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let (node, app) = (node.clone(), app.clone());
+                callers.spawn(async move {
+                    let data = RawValue::from_string("1".into()).unwrap();
+                    let mut taken = 0;
+                    loop {
+                        match node.publish(&app, &publication(&["a"], &data)).await {
+                            Ok(_) => taken += 1,
+                            Err(PublishError::OverMessageQuota { used, limit, own_cap, .. }) => {
+                                assert_eq!((used, limit, own_cap), (LIMIT, LIMIT, is_own));
+                                return taken;
+                            }
+                            Err(other) => panic!("{other}"),
+                        }
+                    }
+                });
+            }
+            assert_eq!(callers.join_all().await.into_iter().sum::<u64>(), LIMIT);
+            assert_eq!((app.usage().messages_today, app.usage().scope_messages_today), (LIMIT, LIMIT));
+            let quota = app.message_quota().unwrap();
+            assert_eq!((quota.left(), quota.own_cap), (0, is_own));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_event_beyond_the_apps_own_cap_is_refused_and_not_counted() {
+        let (node, app) = node_with(limited(Some(100), Some(2))).await;
+        let data = RawValue::from_string("1".into()).unwrap();
+        let send = || {
+            let sender = SocketId::parse("1.1").unwrap();
+            node.publish_client_event(&app, "client-e", "private-a", &data, sender, None)
+        };
+        assert_eq!(app.message_quota(), Some(MessageQuota { used: 0, limit: 2, own_cap: true }));
+        assert_eq!((send(), send()), (Ok(0), Ok(0)));
+        assert!(matches!(
+            send(),
+            Err(PublishError::OverMessageQuota { used: 2, limit: 2, own_cap: true, .. })
+        ));
+        let none = node.publish(&app, &publication(&["a"], &data)).await;
+        assert!(matches!(none, Err(PublishError::OverMessageQuota { own_cap: true, .. })), "{none:?}");
+        assert_eq!((app.usage().messages_today, app.usage().scope_messages_today), (2, 2));
+        app.replace(limited(Some(2), None));
+        assert!(matches!(send(), Err(PublishError::OverMessageQuota { own_cap: false, .. })));
     }
 }

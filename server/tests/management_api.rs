@@ -236,6 +236,34 @@ async fn an_app_is_made_set_up_used_and_deleted_over_the_api() {
     let wrong = ask("PATCH", &app, json!({ "colour": "blue" })).await;
     assert_eq!((wrong.status.as_u16(), wrong.code()), (422, "invalid"));
 
+    for (patch, connections, messages) in [
+        (json!({ "connections_cap": 5, "messages_day_cap": 0 }), json!(5), json!(0)),
+        (json!({ "name": "store" }), json!(5), json!(0)),
+        (
+            json!({ "connections_cap": null, "messages_day_cap": 999_999_999_999_u64 }),
+            Value::Null,
+            json!(999_999_999_999_u64),
+        ),
+        (json!({ "messages_day_cap": null }), Value::Null, Value::Null),
+    ] {
+        let settings = ask("PATCH", &app, patch.clone()).await.json()["settings"].clone();
+        assert_eq!(
+            (&settings["connections_cap"], &settings["messages_day_cap"]),
+            (&connections, &messages),
+            "{patch}"
+        );
+        assert_eq!(ask("GET", &app, Value::Null).await.json()["settings"], settings, "{patch}");
+    }
+    for (field, value) in [
+        ("connections_cap", json!(1_000_000_000)),
+        ("messages_day_cap", json!(1_000_000_000_000_u64)),
+        ("messages_day_cap", json!(-1)),
+        ("connections_cap", json!("5")),
+    ] {
+        let wrong = ask("PATCH", &app, json!({ field: value })).await;
+        assert_eq!((wrong.status.as_u16(), wrong.code()), (422, "invalid"), "{field} {value}");
+    }
+
     let key = ask("POST", &format!("{app}/keys"), json!({ "name": "worker" })).await.json();
     let (pair, secret) = (key["key"].as_str().unwrap(), key["secret"].as_str().unwrap());
     let listed = ask("GET", &format!("{app}/keys"), Value::Null).await;
@@ -268,6 +296,10 @@ async fn an_app_is_made_set_up_used_and_deleted_over_the_api() {
         rows.iter().rev().filter(|row| row.via == "api").map(|row| row.action.as_str()).collect();
     let expected = [
         "app.create",
+        "app.settings",
+        "app.settings",
+        "app.settings",
+        "app.settings",
         "app.settings",
         "key.create",
         "key.rename",

@@ -32,11 +32,12 @@ use crate::secret::Secret;
 use crate::statements;
 use crate::vault::Purpose;
 
-/// The columns of [`AppRow`]; they name their table.
+/// The columns of [`AppRow`]; they name their table. Both caps are one text, for a row has no room for more columns.
 macro_rules! app_columns {
     () => {
         "apps.id, apps.account_id, apps.name, apps.cluster, apps.enabled, apps.client_events, apps.allowed_origins, apps.plan, \
-         apps.connections_max, apps.created_ms, apps.version, apps.features"
+         coalesce(cast(apps.connections_max as text), '') || ' ' || coalesce(cast(apps.messages_day_max as text), ''), \
+         apps.created_ms, apps.version, apps.features"
     };
 }
 pub(crate) use app_columns;
@@ -75,6 +76,8 @@ pub struct App {
     pub plan: Option<Plan>,
     /// A cap below the plan's; `None` means the plan's.
     pub connections_max: Option<u64>,
+    /// A cap of its own on the messages of a UTC day; `None` means that it has none.
+    pub messages_day_max: Option<u64>,
     /// When it was made.
     pub created_ms: i64,
     /// Rises with every change, from 1.
@@ -95,7 +98,7 @@ pub struct AppKey {
 }
 
 pub(crate) type AppRow =
-    (i64, String, String, String, i64, i64, String, Option<String>, Option<i64>, i64, i64, String);
+    (i64, String, String, String, i64, i64, String, Option<String>, String, i64, i64, String);
 /// Key, the name of the master key that sealed the secret (empty: none did) with a space and the secret, time of making.
 pub(crate) type KeyRow = (String, String, i64);
 
@@ -110,11 +113,12 @@ impl App {
             client_events,
             origins,
             plan,
-            cap,
+            caps,
             created_ms,
             version,
             features,
         ) = row;
+        let (connections_max, messages_day_max) = read_caps(&caps)?;
         Ok(App {
             id: id.cast_unsigned(),
             account_id,
@@ -124,12 +128,23 @@ impl App {
             client_events: client_events != 0,
             allowed_origins: serde_json::from_str(&origins).map_err(|_| DbError::row("allowed origins"))?,
             plan: plan.as_deref().map(parse_plan).transpose()?,
-            connections_max: cap.map(i64::cast_unsigned),
+            connections_max,
+            messages_day_max,
             created_ms,
             version,
             features: Features::from_column(&features)?,
         })
     }
+}
+
+/// The caps on connections and on messages a day, as [`app_columns`] reads them.
+fn read_caps(text: &str) -> Result<(Option<u64>, Option<u64>), DbError> {
+    let read = |cap: &str| match cap {
+        "" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| DbError::row("a cap")),
+    };
+    let (connections, messages) = text.split_once(' ').ok_or_else(|| DbError::row("the caps"))?;
+    Ok((read(connections)?, read(messages)?))
 }
 
 impl AppKey {

@@ -45,13 +45,14 @@ impl Limits {
         }
     }
 
-    /// The same with an app's own cap on connections, which only ever lowers.
-    pub fn capped(self, connections_max: Option<u64>) -> Limits {
-        let smaller = match (self.connections_max, connections_max) {
-            (Some(plan), Some(cap)) => Some(plan.min(cap)),
-            (one, other) => one.or(other),
-        };
-        Limits { connections_max: smaller, ..self }
+    /// The same with an app's own caps on connections and messages a day, which only ever lower.
+    pub fn capped(self, connections_max: Option<u64>, messages_day_max: Option<u64>) -> Limits {
+        let smaller = |plan: Option<u64>, cap: Option<u64>| plan.into_iter().chain(cap).min();
+        Limits {
+            connections_max: smaller(self.connections_max, connections_max),
+            messages_per_day_max: smaller(self.messages_per_day_max, messages_day_max),
+            ..self
+        }
     }
 }
 
@@ -62,12 +63,16 @@ mod tests {
     #[test]
     fn a_cap_lowers_and_never_raises() {
         let sandbox = Limits::of(Plan::Sandbox);
-        assert_eq!(sandbox.capped(None), sandbox);
-        assert_eq!(sandbox.capped(Some(5)).connections_max, Some(5));
-        assert_eq!(sandbox.capped(Some(5_000)).connections_max, Some(100));
-        assert_eq!(sandbox.capped(Some(0)).connections_max, Some(0));
-        assert_eq!(Limits::of(Plan::Unlimited).capped(Some(7)).connections_max, Some(7));
-        assert_eq!(Limits::of(Plan::Unlimited).capped(None).connections_max, None);
+        assert_eq!(sandbox.capped(None, None), sandbox);
+        for (cap, of_connections, of_messages) in [(5, 5, 5), (300_000, 100, 200_000), (0, 0, 0)] {
+            let capped = sandbox.capped(Some(cap), None);
+            assert_eq!(capped, Limits { connections_max: Some(of_connections), ..sandbox });
+            let capped = sandbox.capped(None, Some(cap));
+            assert_eq!(capped, Limits { messages_per_day_max: Some(of_messages), ..sandbox });
+        }
+        let unlimited = Limits::of(Plan::Unlimited).capped(Some(7), Some(8));
+        assert_eq!((unlimited.connections_max, unlimited.messages_per_day_max), (Some(7), Some(8)));
+        assert_eq!(Limits::of(Plan::Unlimited).capped(None, None).connections_max, None);
         assert_eq!(Limits::of(Plan::Unlimited).presence_members_max, 10_000);
     }
 }

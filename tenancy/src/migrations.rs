@@ -34,6 +34,7 @@ const ALL: &[Embedded] = embedded![
     14 "key_ends" "0014_key_ends.sql",
     15 "identities" "0015_identities.sql",
     16 "usage_minutes" "0016_usage_minutes.sql",
+    17 "app_message_cap" "0017_app_message_cap.sql",
     18 "api_tokens" "0018_api_tokens.sql",
     19 "instance" "0019_instance.sql",
     20 "notices_and_exports" "0020_notices_and_exports.sql",

@@ -70,6 +70,17 @@ pub(super) fn over_rate(call: Call, limit: u32) -> Hint {
     Hint { id: "over_rate", title, text: text.into() }
 }
 
+/// The app has used up what it may of the day; its organisation has not.
+pub(super) fn own_cap(limit: u64) -> Hint {
+    Hint {
+        id: "own_message_cap",
+        title: format!("This app has a cap of its own, {limit} messages a day, and it is used up."),
+        text: "Other apps of the organisation go on. Raise the cap or take it away in the app's settings, under Cap on messages; it \
+               holds within a second."
+            .into(),
+    }
+}
+
 /// Tries what people get wrong, and names what would have matched.
 pub(super) fn signature(
     secret: &str,

@@ -77,12 +77,17 @@ impl ApiError {
 impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> ApiError {
         match error {
-            PublishError::OverMessageQuota { used, limit, resets_ms } => ApiError::new(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "Over quota: {used} of {limit} messages of today are used; publishing goes on at 00:00 UTC ({resets_ms} ms since the epoch) or with a larger plan"
-                ),
-            ),
+            PublishError::OverMessageQuota { used, limit, own_cap, resets_ms } => {
+                let (whose, way) = match own_cap {
+                    true => (", this app's own cap", "a higher cap in the app's settings"),
+                    false => ("", "a larger plan"),
+                };
+                let text = format!(
+                    "Over quota: {used} of {limit} messages of today are used{whose}; publishing goes on at 00:00 UTC ({resets_ms} ms since the epoch) or with {way}"
+                );
+                let hint = own_cap.then(|| Box::new(diagnose::own_cap(limit)));
+                ApiError { hint, ..ApiError::new(StatusCode::FORBIDDEN, text) }
+            }
             PublishError::Overloaded => ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server is overloaded: nothing was published, try again",

@@ -32,9 +32,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the dashboard's own event creator calls itself.
 const DASHBOARD_LIBRARY: &str = "fanfare-dashboard";
 
-/// Messages that the meter scope may still use today, after this call. Never negative.
+/// Messages that may still be used today, after this call: by the meter scope, or by the app if its own cap is nearer. Never negative.
 const QUOTA_REMAINING: HeaderName = HeaderName::from_static("x-quota-remaining");
-/// Messages that the plan allows in a UTC day.
+/// Messages that the plan, or that cap, allows in a UTC day.
 const QUOTA_LIMIT: HeaderName = HeaderName::from_static("x-quota-limit");
 /// The next 00:00 UTC in Unix seconds, when the count starts again.
 const QUOTA_RESET: HeaderName = HeaderName::from_static("x-quota-reset");
@@ -301,7 +301,7 @@ impl Signed {
         });
         if let Some(quota) = self.app.message_quota() {
             let headers = response.headers_mut();
-            headers.insert(QUOTA_REMAINING, HeaderValue::from(quota.left));
+            headers.insert(QUOTA_REMAINING, HeaderValue::from(quota.left()));
             headers.insert(QUOTA_LIMIT, HeaderValue::from(quota.limit));
             headers.insert(QUOTA_RESET, HeaderValue::from(realtime::resets_ms() / 1_000));
         }

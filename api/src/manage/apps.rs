@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{StatusCode, header};
 use protocol::origins::{self, OriginsError};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tenancy::app::{self, App, AppChange, CreateAppError, FeatureChange, NewApp, UpdateAppError};
 use tenancy::audit::{self, Action};
@@ -53,6 +53,10 @@ pub(super) struct AppSettings {
     pub(super) retry_over_limit: bool,
     /// Origins that browsers may connect from; empty means all.
     pub(super) allowed_origins: Vec<String>,
+    /// Connections of this app at the same time, below the plan's limit; null: it has no cap of its own.
+    pub(super) connections_cap: Option<u64>,
+    /// Messages of this app in one UTC day, below the plan's limit; null: it has no cap of its own.
+    pub(super) messages_day_cap: Option<u64>,
 }
 
 impl AppView {
@@ -73,6 +77,8 @@ impl AppView {
                 webhook_batching: features.webhook_batching,
                 retry_over_limit: features.retry_over_limit,
                 allowed_origins: app.allowed_origins.clone(),
+                connections_cap: app.connections_max,
+                messages_day_cap: app.messages_day_max,
             },
         }
     }
@@ -160,7 +166,12 @@ pub(super) async fn get_app(granted: GrantedApp<ReadApps>) -> Answer<AppView> {
     Ok(Json(AppView::new(&granted.app)))
 }
 
-/// What to change. What is left out, or null, stays as it is.
+/// Most connections that a cap can name: more than any node holds.
+const CONNECTIONS_CAP_MAX: u64 = 999_999_999;
+/// Most messages a day that a cap can name: more than any node sends.
+const MESSAGES_DAY_CAP_MAX: u64 = 999_999_999_999;
+
+/// What to change. What is left out stays as it is, and so does what is null; but a cap that is null is taken away.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AppPatch {
@@ -182,6 +193,26 @@ pub(super) struct AppPatch {
     /// The whole new list: `https://shop.example`, a host, `*.shop.example`, or `*`. Empty means that all may connect.
     #[schema(max_items = 50, example = json!(["https://shop.example"]))]
     allowed_origins: Option<Vec<String>>,
+    /// Connections at the same time; open ones stay when it falls. Null takes the cap away.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 999_999_999)]
+    connections_cap: Option<Option<u64>>,
+    /// Messages in one UTC day; over it, publishing gets 403 until 00:00 UTC. Null takes the cap away.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 999_999_999_999_u64)]
+    messages_day_cap: Option<Option<u64>>,
+}
+
+/// Tells a field that is null from one that is left out.
+fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+fn check_cap(field: &'static str, cap: Option<Option<u64>>, max: u64) -> Result<(), Refusal> {
+    match cap.flatten().is_none_or(|cap| cap <= max) {
+        true => Ok(()),
+        false => Err(Refusal::invalid(field, format!("a cap is a number up to {max}, or null for none"))),
+    }
 }
 
 /// Changes an app and its settings; open connections see them at once
@@ -193,12 +224,15 @@ pub(super) async fn update_app(
     Body(body): Body<AppPatch>,
 ) -> Answer<AppView> {
     body.name.as_deref().map(check_name).transpose()?;
+    check_cap("connections_cap", body.connections_cap, CONNECTIONS_CAP_MAX)?;
+    check_cap("messages_day_cap", body.messages_day_cap, MESSAGES_DAY_CAP_MAX)?;
     let change = AppChange {
         name: body.name,
         client_events: body.client_events,
         enabled: body.enabled,
         allowed_origins: body.allowed_origins.map(read_origins).transpose()?,
-        connections_max: None,
+        connections_max: body.connections_cap,
+        messages_day_max: body.messages_day_cap,
         features: FeatureChange {
             subscription_counts: body.subscription_counts,
             watchlist: body.watchlist,

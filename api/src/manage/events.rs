@@ -136,8 +136,9 @@ pub(super) async fn publish_event(
         origin: Origin { source: Source::Api, sdk: Some(LIBRARY), ip: from.ip, key: None },
     };
     let published = manage.node.publish(&live, &publication).await.map_err(|error| match error {
-        PublishError::OverMessageQuota { used, limit, .. } => {
-            Refusal::forbidden("over_quota", format!("{used} of {limit} messages of today are used."))
+        PublishError::OverMessageQuota { used, limit, own_cap, .. } => {
+            let whose = if own_cap { ", this app's own cap" } else { "" };
+            Refusal::forbidden("over_quota", format!("{used} of {limit} messages of today are used{whose}."))
         }
         PublishError::Overloaded => Refusal::unavailable(),
     })?;

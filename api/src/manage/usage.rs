@@ -188,7 +188,7 @@ pub(super) async fn app_usage(
     let now = now_ms();
     let (step, from, to) = asked.read(now)?;
     let plan = app.plan.unwrap_or(caller.account().plan);
-    let limits = quota::limits_of(&manage.db, plan).await?.capped(app.connections_max);
+    let limits = quota::limits_of(&manage.db, plan).await?.capped(app.connections_max, app.messages_day_max);
     let loaded = manage.node.apps().loaded(app.id);
     let points = series::of_app(&manage.db, app.id, step, from, to).await?;
     Ok(Json(AppUsage {

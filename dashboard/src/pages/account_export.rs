@@ -159,6 +159,7 @@ fn app_json(app: &App, webhooks: &[WebhookEndpoint]) -> Value {
         "allowed_origins": app.allowed_origins,
         "plan": app.plan.map(|plan| plan.name()),
         "connections_cap": app.connections_max,
+        "messages_day_cap": app.messages_day_max,
         "created": time(app.created_ms),
         "webhooks": webhooks.iter().map(webhook_json).collect::<Vec<_>>(),
     })

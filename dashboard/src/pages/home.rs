@@ -45,7 +45,8 @@ async fn home(
     Query(done): Query<Done>,
 ) -> Result<Response, PageError> {
     let apps = tenancy::membership::apps(dashboard.db(), &allowed.membership).await?;
-    let rows = apps.into_iter().map(|app| Row { usage: Usage(dashboard.usage(&app)), app }).collect();
+    let rows =
+        apps.into_iter().map(|app| Row { usage: Usage(dashboard.usage(&app).nearer()), app }).collect();
     let plan = allowed.account().plan.title();
     let section = OrgSection::Apps;
     html(&HomePage { frame: Frame::new(&current), section, plan, rows, deleted: done.deleted.is_some() })

@@ -31,6 +31,7 @@ pub(crate) fn routes() -> Router<Dashboard> {
         .route("/dash/apps/{id}/settings/name", post(rename))
         .route("/dash/apps/{id}/settings/origins", post(allowed_origins))
         .route("/dash/apps/{id}/settings/cap", post(cap))
+        .route("/dash/apps/{id}/settings/messages-cap", post(messages_cap))
         .route("/dash/apps/{id}/settings/enabled", post(enabled))
         .route("/dash/apps/{id}/settings/{switch}", post(set))
         .route("/dash/apps/{id}/delete", post(delete))
@@ -53,6 +54,9 @@ struct SettingsPage {
     /// The cap on connections; empty: none.
     cap: String,
     cap_error: Option<&'static str>,
+    /// The cap on messages a day; empty: none.
+    messages_cap: String,
+    messages_cap_error: Option<&'static str>,
     delete_error: Option<String>,
     /// Other organisations of the person that can take the app: id and name.
     targets: Vec<(String, String)>,
@@ -79,6 +83,8 @@ impl SettingsPage {
             origins_error: None,
             cap: app.connections_max.map(|max| max.to_string()).unwrap_or_default(),
             cap_error: None,
+            messages_cap: app.messages_day_max.map(|max| max.to_string()).unwrap_or_default(),
+            messages_cap_error: None,
             delete_error: None,
             targets: transfer::targets(current)
                 .map(|one| (one.account.id.clone(), one.account.name.clone()))
@@ -110,6 +116,10 @@ async fn show(
             Some("Saved. Connections beyond the cap are turned away; those that are open stay.")
         }
         "cap" => Some("Saved. Only the plan limits this app's connections."),
+        "messages-cap" if app.messages_day_max.is_some() => {
+            Some("Saved. At the cap, publishing pauses until 00:00 UTC; connections stay.")
+        }
+        "messages-cap" => Some("Saved. Only the plan limits this app's messages."),
         "enabled" if app.enabled => Some("The app is enabled again."),
         "moved" => Some("Moved. Clients were told to connect again and are back within a second."),
         "enabled" => Some("The app is disabled. Its connections were closed."),
@@ -189,8 +199,21 @@ struct CapForm {
     cap: String,
 }
 
-/// Digits of a cap: more than any node holds.
+/// Digits of a cap on connections: more than any node holds.
 const CAP_DIGITS_MAX: usize = 9;
+/// Digits of a cap on messages a day: more than any node sends.
+const MESSAGES_CAP_DIGITS_MAX: usize = 12;
+const CAP_SENTENCE: &str = "A whole number such as 50, or nothing.";
+
+/// The number that was typed; nothing is no cap.
+fn read_cap(text: &str, digits_max: usize) -> Option<Option<u64>> {
+    let text = text.trim();
+    let is_number = text.len() <= digits_max && text.bytes().all(|b| b.is_ascii_digit());
+    match text {
+        "" => Some(None),
+        number => number.parse().ok().filter(|_| is_number).map(Some),
+    }
+}
 
 async fn cap(
     current: CurrentUser,
@@ -200,20 +223,32 @@ async fn cap(
     form: Result<Form<CapForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
-    let text = form.cap.trim();
-    let is_number = text.len() <= CAP_DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
-    let wanted = match text {
-        "" => Some(None),
-        number => number.parse().ok().filter(|_| is_number).map(Some),
-    };
-    let Some(wanted) = wanted else {
+    let Some(wanted) = read_cap(&form.cap, CAP_DIGITS_MAX) else {
         let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
         page.cap = form.cap.chars().take(20).collect();
-        page.cap_error = Some("A whole number such as 50, or nothing.");
+        page.cap_error = Some(CAP_SENTENCE);
         return html_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
     };
     let change = AppChange { connections_max: Some(wanted), ..AppChange::default() };
     save(&current, &dashboard, &app, change, "cap").await?.map_err(|_| PageError::BadForm)
+}
+
+async fn messages_cap(
+    current: CurrentUser,
+    CurrentApp(app, _): CurrentApp<ManageApps>,
+    State(dashboard): State<Dashboard>,
+    endpoint: Endpoint,
+    form: Result<Form<CapForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(form) = form?;
+    let Some(wanted) = read_cap(&form.cap, MESSAGES_CAP_DIGITS_MAX) else {
+        let mut page = SettingsPage::new(&current, &dashboard, &app, endpoint);
+        page.messages_cap = form.cap.chars().take(20).collect();
+        page.messages_cap_error = Some(CAP_SENTENCE);
+        return html_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    };
+    let change = AppChange { messages_day_max: Some(wanted), ..AppChange::default() };
+    save(&current, &dashboard, &app, change, "messages-cap").await?.map_err(|_| PageError::BadForm)
 }
 
 /// A switch: a browser sends the field only when it's on.
@@ -323,6 +358,7 @@ fn told(app: &App) -> Value {
         "client_events": app.client_events,
         "allowed_origins": app.allowed_origins,
         "connections_cap": app.connections_max,
+        "messages_day_cap": app.messages_day_max,
     });
     if let (Some(told), Ok(Value::Object(features))) =
         (told.as_object_mut(), serde_json::to_value(app.features))

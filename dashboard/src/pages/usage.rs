@@ -35,6 +35,8 @@ struct Numbers {
     connections_max: Option<u64>,
     messages: u64,
     messages_max: Option<u64>,
+    /// The messages are the app's own, against its own cap.
+    own_cap: bool,
     resets_ms: i64,
 }
 
@@ -45,13 +47,14 @@ struct AllNumbers {
 
 fn numbers(dashboard: &Dashboard, apps: &[App]) -> Json<AllNumbers> {
     let numbers = |app: &App| {
-        let usage = dashboard.usage(app);
+        let usage = dashboard.usage(app).nearer();
         Numbers {
             app: app.id,
             connections: usage.connections,
             connections_max: usage.connections_max,
             messages: usage.messages_today,
             messages_max: usage.messages_max,
+            own_cap: usage.own_cap.is_some(),
             resets_ms: usage.resets_ms,
         }
     };
@@ -131,6 +134,7 @@ async fn show(
                 connections_max: limits.connections_max,
                 messages_today: positive(today.total()),
                 messages_max: limits.messages_per_day_max,
+                own_cap: None,
                 resets_ms: (i64::from(day) + 1) * DAY_MS,
             }
         }
@@ -215,7 +219,14 @@ mod tests {
     use super::*;
 
     fn usage(messages_today: u64, messages_max: Option<u64>) -> AppUsage {
-        AppUsage { connections: 0, connections_max: None, messages_today, messages_max, resets_ms: DAY_MS }
+        AppUsage {
+            connections: 0,
+            connections_max: None,
+            messages_today,
+            messages_max,
+            own_cap: None,
+            resets_ms: DAY_MS,
+        }
     }
 
     #[test]

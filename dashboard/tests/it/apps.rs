@@ -93,6 +93,20 @@ async fn settings_change_what_they_say() {
         ana.submit(&page, &format!("{page}/cap"), &[("cap", "")]).await.location(),
         format!("{page}?done=cap")
     );
+    let messages_cap = format!("{page}/messages-cap");
+    for (cap, status) in [
+        ("500", StatusCode::SEE_OTHER),
+        ("-1", StatusCode::UNPROCESSABLE_ENTITY),
+        ("5000000000000", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        assert_eq!(ana.submit(&page, &messages_cap, &[("cap", cap)]).await.status, status, "{cap}");
+    }
+    let shown = ana.get(&format!("{page}?done=messages-cap")).await;
+    assert!(
+        shown.body.contains("maxlength=\"12\" value=\"500\"") && shown.body.contains("Saved. At the cap")
+    );
+    let capped = app(&site, id).await.unwrap();
+    assert_eq!((capped.connections_max, capped.messages_day_max), (None, Some(500)));
     ana.submit(&page, &format!("{page}/client-events"), &[("on", "1")]).await;
     ana.submit(
         &page,
@@ -110,7 +124,9 @@ async fn settings_change_what_they_say() {
     ana.submit(&page, &format!("{page}/client-events"), &[]).await;
     ana.submit(&page, &format!("{page}/origins"), &[("origins", "")]).await;
     ana.submit(&page, &format!("{page}/enabled"), &[("on", "1")]).await;
+    ana.submit(&page, &messages_cap, &[("cap", " ")]).await;
     let changed = app(&site, id).await.unwrap();
+    assert_eq!(changed.messages_day_max, None);
     assert!(!changed.client_events && changed.enabled && changed.allowed_origins.is_empty());
 }
 
@@ -275,4 +291,45 @@ async fn usage_is_there_for_scripts() {
         "{}",
         answer.body
     );
+}
+
+/// Of two limits the nearer one is shown; the organisation's page keeps the organisation's.
+#[tokio::test]
+async fn an_apps_own_cap_on_messages_stands_where_the_limit_stands() {
+    let site = Site::open().await;
+    let mut ana = site.person("ana@shop.example").await;
+    let id = ana.new_app("shop").await;
+    let (app_page, page) = (format!("/dash/apps/{id}"), format!("/dash/apps/{id}/settings"));
+    let cap = format!("{page}/messages-cap");
+    let asked =
+        || Request::get("/dash/usage").header("accept", "application/json").body(Body::empty()).unwrap();
+    for (typed, used, max, own) in [
+        ("", "18,204", "200,000", false),
+        ("500", "420", "500", true),
+        ("420", "420", "420", true),
+        ("900000", "18,204", "200,000", false),
+    ] {
+        ana.submit(&page, &cap, &[("cap", typed)]).await;
+        let overview = ana.get(&app_page).await.body;
+        let strip = format!("<span data-part=\"messages-max\"> / {max}</span>");
+        assert!(
+            overview.contains(&strip) && overview.contains(&format!(">{used}</b>")),
+            "{typed}: {overview}"
+        );
+        assert_eq!(overview.contains("data-part=\"own-cap\">, this app's own cap"), own, "{typed}");
+        assert_eq!(overview.contains("own-cap-note"), typed == "420", "{typed}");
+        let home = ana.get("/dash").await.body;
+        assert!(
+            home.contains(&format!("{used}</b><span class=\"of\" data-part=\"messages-max\"> / {max}<")),
+            "{typed}"
+        );
+        let numbers: serde_json::Value = serde_json::from_str(&ana.send(asked()).await.body).unwrap();
+        let numbers = &numbers["apps"][0];
+        assert_eq!(numbers["messages_max"], max.replace(',', "").parse::<u64>().unwrap());
+        assert_eq!(numbers["own_cap"], own, "{typed}");
+        assert!(
+            ana.get("/dash/usage").await.body.contains("of 200,000 · "),
+            "the organisation's page, {typed}"
+        );
+    }
 }

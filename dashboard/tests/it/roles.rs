@@ -127,6 +127,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/dash/apps/{id}/settings/name", "OA"),
     ("POST", "/dash/apps/{id}/settings/origins", "OA"),
     ("POST", "/dash/apps/{id}/settings/cap", "OA"),
+    ("POST", "/dash/apps/{id}/settings/messages-cap", "OA"),
     ("POST", "/dash/apps/{id}/settings/enabled", "OA"),
     ("POST", "/dash/apps/{id}/settings/{switch}", "OA"),
     ("GET", "/dash/apps/{id}/webhooks", "OAD"),

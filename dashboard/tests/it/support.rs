@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use dashboard::{AppUsage, ClientAddr, Dashboard, DashboardConfig, Live, MailOut, SignUpMode};
+use dashboard::{AppUsage, ClientAddr, Dashboard, DashboardConfig, Live, MailOut, OwnCap, SignUpMode};
 use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -25,12 +25,13 @@ pub(crate) const PASSWORD: &str = "correct horse 7";
 struct Numbers;
 
 impl Live for Numbers {
-    fn usage(&self, _: &App) -> AppUsage {
+    fn usage(&self, app: &App) -> AppUsage {
         AppUsage {
             connections: 42,
             connections_max: Some(100),
             messages_today: 18_204,
             messages_max: Some(200_000),
+            own_cap: app.messages_day_max.map(|max| OwnCap { messages_today: 420, messages_max: max }),
             resets_ms: tenancy::now_ms() + 3_600_000,
         }
     }

@@ -29,6 +29,7 @@ pub(crate) const POSTS: &[(&str, bool)] = &[
     ("/settings/name", false),
     ("/settings/origins", false),
     ("/settings/cap", false),
+    ("/settings/messages-cap", false),
     ("/settings/enabled", false),
     ("/settings/{switch}", false),
     ("/keys/new", false),

@@ -68,12 +68,13 @@ pub(crate) async fn run(node: Node, system: Arc<App>) {
 
 /// The numbers of the live strip.
 pub fn stat(app: &App) -> serde_json::Value {
-    let (usage, snapshot) = (app.usage(), app.snapshot());
+    let (usage, snapshot, quota) = (app.usage(), app.snapshot(), app.message_quota());
     serde_json::json!({
         "connections": usage.scope_connections,
         "connections_max": snapshot.limits.connections_max,
-        "messages": usage.scope_messages_today,
-        "messages_max": snapshot.limits.messages_per_day_max,
+        "messages": quota.map_or(usage.scope_messages_today, |quota| quota.used),
+        "messages_max": quota.map(|quota| quota.limit),
+        "own_cap": quota.is_some_and(|quota| quota.own_cap),
         "resets_ms": clock::resets_ms(),
     })
 }

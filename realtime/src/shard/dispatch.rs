@@ -306,8 +306,11 @@ impl Shard {
             let user = user_id.as_deref();
             match node.publish_client_event(&app, &event.event, &event.channel, event.data, socket_id, user) {
                 Ok(_) => return,
-                Err(PublishError::OverMessageQuota { used, limit, .. }) => {
-                    (None, format!("Client event refused: {used} of {limit} messages of today are used"))
+                Err(PublishError::OverMessageQuota { used, limit, own_cap, .. }) => {
+                    let whose = if own_cap { ", this app's own cap" } else { "" };
+                    let text =
+                        format!("Client event refused: {used} of {limit} messages of today are used{whose}");
+                    (None, text)
                 }
                 Err(PublishError::Overloaded) => {
                     (None, "Client event refused: the node is overloaded".into())

@@ -1,6 +1,6 @@
 //! Live numbers of the data plane for the pages.
 
-use dashboard::{AppUsage, KeyLive, Live, ProcessFacts};
+use dashboard::{AppUsage, KeyLive, Live, OwnCap, ProcessFacts};
 use realtime::Node;
 use tenancy::app::App;
 
@@ -19,6 +19,9 @@ impl Live for LiveNumbers {
                     connections_max: limits.connections_max,
                     messages_today: usage.scope_messages_today,
                     messages_max: limits.messages_per_day_max,
+                    own_cap: limits
+                        .app_messages_per_day_max
+                        .map(|max| OwnCap { messages_today: usage.messages_today, messages_max: max }),
                     resets_ms,
                 }
             }
@@ -27,6 +30,7 @@ impl Live for LiveNumbers {
                 connections_max: None,
                 messages_today: 0,
                 messages_max: None,
+                own_cap: None,
                 resets_ms,
             },
         }
@@ -39,6 +43,7 @@ impl Live for LiveNumbers {
             connections_max: standing.connections_max,
             messages_today: standing.messages_today,
             messages_max: standing.messages_max,
+            own_cap: None,
             resets_ms: realtime::resets_ms(),
         })
     }

@@ -15,6 +15,7 @@ statements::sqls! {
             enabled = coalesce($6, enabled),
             features = $7,
             connections_max = case when $8 = 1 then $9 else connections_max end,
+            messages_day_max = case when $10 = 1 then $11 else messages_day_max end,
             version = version + 1
         where apps.account_id = $1 and apps.id = $2 returning ", app_columns!());
     /// Taking the row for writing keeps two changes of different switches from undoing each other.
@@ -40,6 +41,8 @@ pub struct AppChange {
     pub enabled: Option<bool>,
     /// A cap on its connections below the plan's limit; `Some(None)` takes it away.
     pub connections_max: Option<Option<u64>>,
+    /// A cap on its messages of a UTC day; `Some(None)` takes it away.
+    pub messages_day_max: Option<Option<u64>>,
     /// Switches to set.
     pub features: FeatureChange,
 }
@@ -95,7 +98,9 @@ pub async fn update(
             .bind(change.enabled.map(i64::from))
             .bind(&features)
             .bind(i64::from(change.connections_max.is_some()))
-            .bind(change.connections_max.flatten().map(|max| i64::try_from(max).unwrap_or(i64::MAX)))
+            .bind(change.connections_max.flatten().map(cap_column))
+            .bind(i64::from(change.messages_day_max.is_some()))
+            .bind(change.messages_day_max.flatten().map(cap_column))
             .fetch_optional(&mut *t)
             .await
             .map_err(DbError::from)?;
@@ -105,6 +110,10 @@ pub async fn update(
     });
     db.notice().notify();
     Ok(Some(App::from_row(row)?))
+}
+
+fn cap_column(max: u64) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
 }
 
 /// Deletes an app of an account with its keys; its id stays taken and its usage stays counted. False for an unknown id

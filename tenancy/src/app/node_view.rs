@@ -36,10 +36,10 @@ pub struct NodeView {
     pub app: App,
     /// Its keys, oldest first.
     pub keys: Vec<AppKey>,
-    /// What it may use: its own plan or else the account's, lowered by its cap. Without an own plan the account's
+    /// What it may use: its own plan or else the account's, lowered by its caps. Without an own plan the account's
     /// limits are shared by all such apps of the account.
     pub limits: Limits,
-    /// The same without its cap.
+    /// The same without its caps.
     pub plan_limits: Limits,
     /// Its organisation is suspended: it refuses as a disabled app does.
     pub suspended: bool,
@@ -60,7 +60,7 @@ type ViewRow = (
     i64,
     String,
     Option<String>,
-    Option<i64>,
+    String,
     i64,
     i64,
     String,
@@ -93,7 +93,7 @@ async fn with_access(db: &Db, view: Option<NodeView>) -> Result<Option<NodeView>
         read!(db, |p| sqlx::query_as(OF_ACCOUNT).bind(account_id).fetch_one(p).await)?;
     let plan = view.app.plan.unwrap_or(view.account_plan);
     let plan_limits = crate::quota::limits_of(db, plan).await?;
-    let limits = plan_limits.capped(view.app.connections_max);
+    let limits = plan_limits.capped(view.app.connections_max, view.app.messages_day_max);
     Ok(Some(NodeView { access_version, suspended: suspended != 0, plan_limits, limits, ..view }))
 }
 
@@ -114,7 +114,8 @@ fn from_rows(db: &Db, rows: Vec<ViewRow>) -> Result<Option<NodeView>, DbError> {
 
 fn without_keys(app: App, account_plan: &str) -> Result<NodeView, DbError> {
     let account_plan = parse_plan(account_plan)?;
-    let limits = Limits::of(app.plan.unwrap_or(account_plan)).capped(app.connections_max);
+    let limits =
+        Limits::of(app.plan.unwrap_or(account_plan)).capped(app.connections_max, app.messages_day_max);
     let plan_limits = limits;
     Ok(NodeView {
         app,

@@ -176,11 +176,13 @@ async fn an_update_changes_what_it_names_and_counts_the_version() {
             allowed_origins: Some(origins),
             enabled: Some(false),
             connections_max: Some(Some(7)),
+            messages_day_max: Some(Some(8)),
             features: tenancy::app::FeatureChange { watchlist: Some(true), ..Default::default() },
         };
         let changed = update(rest).await.unwrap().unwrap();
         let expected = app::App {
             connections_max: Some(7),
+            messages_day_max: Some(8),
             client_events: true,
             allowed_origins: vec!["https://app.example.com".to_owned()],
             enabled: false,
@@ -231,11 +233,23 @@ async fn a_node_sees_app_keys_and_effective_limits() {
 
         let new = NewApp { plan: Some(Plan::Unlimited), connections_max: Some(7), ..named("Own plan") };
         let (own, _) = app::create(&db, &account.id, new).await.unwrap();
+        let cap = AppChange { messages_day_max: Some(Some(9)), ..AppChange::default() };
+        app::update(&db, &account.id, own.id, cap).await.unwrap();
         let off = AppChange { enabled: Some(false), ..AppChange::default() };
         app::update(&db, &account.id, own.id, off).await.unwrap();
         let view = app::node_view_by_id(&db, own.id).await.unwrap().unwrap();
         assert!(!view.app.enabled, "a node must see it to refuse with the right code");
-        assert_eq!((view.limits.connections_max, view.limits.messages_per_day_max), (Some(7), None));
+        assert_eq!((view.limits.connections_max, view.limits.messages_per_day_max), (Some(7), Some(9)));
+        assert_eq!((view.app.connections_max, view.app.messages_day_max), (Some(7), Some(9)));
+        let plan = (view.plan_limits.connections_max, view.plan_limits.messages_per_day_max);
+        assert_eq!(plan, (None, None), "its caps are its own");
+        for (change, left) in [
+            (AppChange { connections_max: Some(None), ..AppChange::default() }, (None, Some(9))),
+            (AppChange { messages_day_max: Some(None), ..AppChange::default() }, (None, None)),
+        ] {
+            let app = app::update(&db, &account.id, own.id, change).await.unwrap().unwrap();
+            assert_eq!((app.connections_max, app.messages_day_max), left);
+        }
         assert_eq!(view.limits.presence_members_max, 10_000);
 
         let strange = ["", "\0", "1001", "no-such-key", &"x".repeat(100_000)];
