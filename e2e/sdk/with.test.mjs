@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { startServer, story } from './harness.mjs';
 import { CLIENT, provider } from './oauth-like.mjs';
 import { totp } from './totp.mjs';
-import { Visitor, goesTo, has } from './visitor.mjs';
+import { Visitor, goesTo, has, ownerOf } from './visitor.mjs';
 
 const PASSWORD = 'quiet-harbour-51-lamp';
 
@@ -193,6 +193,48 @@ story('an attempt to link is bound to the session, and the only way in stays', a
   assert.equal((await victim.request('GET', yes)).status, 400, 'the attacker’s account is not put into the victim’s');
   assert.equal((await victim.page('/dash/account')).text.includes('/google/unlink'), false);
 });
+
+for (const mode of ['open', 'invite']) {
+  story(`sign-up is ${mode}: who is asked in joins with an account elsewhere of that address, and with no other`, async () => {
+    const own = await startServer({ env: { ...elsewhere.env, FANFARE_SIGNUP: mode } });
+    try {
+      const there = () => {
+        const who = new Visitor(own.url);
+        who.through = async (page) => {
+          const answer = await who.submit(await who.page(page), goesTo(/\/with\/github$/));
+          const text = await (await fetch(answer.location)).text();
+          return who.request('GET', /id="yes" href="([^"]+)"/.exec(text)[1].replaceAll('&amp;', '&').replace(own.url, ''));
+        };
+        return who;
+      };
+      const owner = await ownerOf(own);
+      const asked = async (email) => {
+        const made = await owner.submit(await owner.page('/dash/people'), goesTo(/\/people\/invite$/), { email, role: 'developer' });
+        return new URL(/data-test="invite-link">([^<]+)</.exec(made.text)[1]).pathname;
+      };
+      const invitation = await asked(`asked-${mode}@example.test`);
+      person(`somebody-else-${mode}@example.test`);
+      const wrong = there();
+      const refused = await wrong.through(invitation);
+      assert.equal(refused.status, 409, refused.text.slice(0, 400));
+      assert.ok(refused.text.includes(`The invitation is for asked-${mode}@example.test`));
+      assert.equal(await signedIn(wrong), false, 'and nobody was made of it');
+
+      person(`Asked-${mode}@Example.test`);
+      const ben = there();
+      const joined = await ben.through(invitation);
+      assert.equal(joined.status, 303, joined.text.slice(0, 400));
+      assert.match(joined.location, /\/dash$/);
+      const account = await ben.page('/dash/account');
+      assert.ok(account.text.includes(`asked-${mode}@example.test`));
+      assert.equal((await ben.request('GET', '/dash/people')).status, 403, 'a Developer, in the organisation that asked');
+      assert.ok((await owner.page('/dash/people')).text.includes(`asked-${mode}@example.test`));
+      assert.equal((await there().request('GET', invitation)).status, 404, 'the invitation is used up');
+    } finally {
+      await own.stop();
+    }
+  });
+}
 
 story('sign-up obeys the server: closed is closed', async () => {
   const closed = await startServer({ env: { ...elsewhere.env, FANFARE_SIGNUP: 'closed' } });

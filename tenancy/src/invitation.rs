@@ -5,7 +5,7 @@
 
 pub(crate) mod accept;
 
-pub use accept::{AcceptError, JoinError, accept, sign_up};
+pub use accept::{AcceptError, JoinError, accept, sign_up, sign_up_with};
 
 use crate::account::{self, Account, AccountId, AccountRow};
 use crate::audit::{self, Action, By, Entry};

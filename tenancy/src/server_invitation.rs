@@ -1,11 +1,10 @@
 //! Asking somebody to this server who belongs to no organisation yet: a link that lets one person sign up, once, on a server where
 //! not everybody may. They get an organisation of their own, as by any sign-up. Asking into an organisation is [`crate::invitation`].
 
-use crate::account::{self, Account};
+use crate::account::Account;
 use crate::clock::{DAY_MS, now_ms};
 use crate::db::{Db, DbError, read, tx, write};
 use crate::plan::Plan;
-use crate::role::Role;
 use crate::secret::{TOKEN_BYTES, is_token, random_hex, token_hash};
 use crate::statements;
 use crate::user::{self, SignUpError, User};
@@ -183,34 +182,8 @@ pub async fn sign_up(
         if taken == 0 {
             return Err(JoinError::NotValid);
         }
-        let inserted = sqlx::query(user::INSERT)
-            .bind(&user.id)
-            .bind(&user.email)
-            .bind(&hash)
-            .bind(now)
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?
-            .rows_affected();
-        if inserted == 0 {
-            return Err(SignUpError::EmailTaken.into());
-        }
-        sqlx::query(account::INSERT)
-            .bind(&account.id)
-            .bind(&account.name)
-            .bind(plan.name())
-            .bind(now)
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?;
-        sqlx::query(account::INSERT_MEMBERSHIP)
-            .bind(&user.id)
-            .bind(&account.id)
-            .bind(Role::Owner.name())
-            .bind(now)
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?;
+        user::insert_person!(t, user, &hash, None);
+        user::insert_organisation!(t, user, account);
     });
     Ok((user, account))
 }

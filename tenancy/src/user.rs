@@ -1,13 +1,12 @@
 //! People who sign in: sign-up, e-mail and password. Sessions are in [`crate::session`], hashing in `password`.
 //! A wrong password and an unknown e-mail are one answer here, after the same work.
 
-use crate::account::{self, Account};
+use crate::account::Account;
 use crate::clock::now_ms;
 use crate::db::{Db, DbError, read, tx, write};
-use crate::identity::{self, Elsewhere};
+use crate::identity::Elsewhere;
 use crate::password::{self, Refused};
 use crate::plan::Plan;
-use crate::role::Role;
 use crate::statements;
 use uuid::Uuid;
 
@@ -77,6 +76,58 @@ impl From<Refused> for SignUpError {
     }
 }
 
+/// In the caller's transaction: a person, with an account elsewhere as their way in if there is one. Gives up with
+/// [`SignUpError::EmailTaken`].
+macro_rules! insert_person {
+    ($t:ident, $user:expr, $hash:expr, $elsewhere:expr) => {{
+        let (user, hash): (&$crate::user::User, &str) = (&$user, $hash);
+        let elsewhere: Option<&$crate::identity::Elsewhere> = $elsewhere;
+        let inserted = sqlx::query($crate::user::INSERT)
+            .bind(&user.id)
+            .bind(&user.email)
+            .bind(hash)
+            .bind(user.created_ms)
+            .execute(&mut *$t)
+            .await
+            .map_err($crate::db::DbError::from)?
+            .rows_affected();
+        if inserted == 0 {
+            return Err(From::from($crate::user::SignUpError::EmailTaken));
+        }
+        // Another sign-up with the same account was quicker, perhaps under another address.
+        if let Some(elsewhere) = elsewhere
+            && $crate::identity::insert!($t, user, elsewhere) == 0
+        {
+            return Err(From::from($crate::user::SignUpError::EmailTaken));
+        }
+    }};
+}
+pub(crate) use insert_person;
+
+/// In the caller's transaction: an organisation, and a person's place in it as its owner.
+macro_rules! insert_organisation {
+    ($t:ident, $user:expr, $account:expr) => {{
+        let (user, account): (&$crate::user::User, &$crate::account::Account) = (&$user, &$account);
+        sqlx::query($crate::account::INSERT)
+            .bind(&account.id)
+            .bind(&account.name)
+            .bind(account.plan.name())
+            .bind(account.created_ms)
+            .execute(&mut *$t)
+            .await
+            .map_err($crate::db::DbError::from)?;
+        sqlx::query($crate::account::INSERT_MEMBERSHIP)
+            .bind(&user.id)
+            .bind(&account.id)
+            .bind($crate::role::Role::Owner.name())
+            .bind(account.created_ms)
+            .execute(&mut *$t)
+            .await
+            .map_err($crate::db::DbError::from)?;
+    }};
+}
+pub(crate) use insert_organisation;
+
 /// Makes a user, an account and the membership between them, in one transaction.
 pub async fn sign_up(
     db: &Db,
@@ -119,40 +170,8 @@ pub(crate) async fn insert_with(
     let user = User { id: new_id(), email, created_ms: now };
     let account = Account { id: new_id(), name: workspace_name(&user.email), plan, created_ms: now };
     tx!(db, |t| {
-        let inserted = sqlx::query(INSERT)
-            .bind(&user.id)
-            .bind(&user.email)
-            .bind(hash)
-            .bind(now)
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?
-            .rows_affected();
-        if inserted == 0 {
-            return Err(SignUpError::EmailTaken);
-        }
-        sqlx::query(account::INSERT)
-            .bind(&account.id)
-            .bind(&account.name)
-            .bind(account.plan.name())
-            .bind(now)
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?;
-        sqlx::query(account::INSERT_MEMBERSHIP)
-            .bind(&user.id)
-            .bind(&account.id)
-            .bind(Role::Owner.name())
-            .bind(now)
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?;
-        // Another sign-up with the same account was quicker, perhaps under another address.
-        if let Some(elsewhere) = elsewhere
-            && identity::insert!(t, user, elsewhere) == 0
-        {
-            return Err(SignUpError::EmailTaken);
-        }
+        insert_person!(t, user, hash, elsewhere);
+        insert_organisation!(t, user, account);
     });
     Ok((user, account))
 }

@@ -1,5 +1,5 @@
 //! `/invite/{token}`: the link of an invitation. Whoever has an account with its address joins with a button, whoever has none
-//! makes one with a password. GET changes nothing, so that a preview of the link doesn't use it up.
+//! makes one with a password or with an account elsewhere (`with.rs`). GET changes nothing, so that a preview of the link doesn't use it up.
 
 use std::net::IpAddr;
 
@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tenancy::account::{Account, AccountId};
+use tenancy::identity::Provider;
 use tenancy::invitation::{self, AcceptError, Invitation, JoinError};
 use tenancy::user::SignUpError;
 
@@ -56,6 +57,9 @@ struct InvitePage {
     invitation: Invitation,
     account: Account,
     way: Way,
+    /// Whose accounts are a way in for who signs up, and where they come back to.
+    with: Vec<Provider>,
+    next: Option<String>,
     password_error: Option<&'static str>,
     error: Option<&'static str>,
 }
@@ -93,8 +97,17 @@ async fn page(
         None if dashboard.signup().await? == SignUpMode::Closed => Way::Closed,
         None => Way::SignUp,
     };
-    let csrf = form.token.clone();
-    Ok(InvitePage { csrf, token, invitation, account, way, password_error: None, error: None })
+    Ok(InvitePage {
+        csrf: form.token.clone(),
+        with: dashboard.with(),
+        next: Some(format!("/invite/{token}")),
+        token,
+        invitation,
+        account,
+        way,
+        password_error: None,
+        error: None,
+    })
 }
 
 async fn show(
@@ -113,7 +126,7 @@ async fn show(
     Ok(response)
 }
 
-const FULL: &str =
+pub(super) const FULL: &str =
     "There is no place left: an organisation has at most 200 people, and a person at most 50 organisations.";
 
 async fn join(

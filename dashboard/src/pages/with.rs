@@ -16,13 +16,14 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 use tenancy::audit::Action;
 use tenancy::identity::{self, Elsewhere, LinkError, Linked, Provider, UnlinkError};
-use tenancy::invitation;
+use tenancy::invitation::{self, AcceptError, Invitation, JoinError};
 use tenancy::user::SignUpError;
 
 use crate::client::{ClientAddr, RequestOrigin};
 use crate::csrf;
 use crate::error::PageError;
 use crate::page::{html_with, local_path, moment};
+use crate::pages::invite::FULL;
 use crate::proof::{self, Ask};
 use crate::session::{self, CurrentUser, MaybeUser, cookie, set_cookie};
 use crate::with::{With, WithError};
@@ -333,7 +334,14 @@ async fn entered(
     if tenancy::user::exists(db, &account.email).await? {
         return taken();
     }
-    if !may_sign_up(dashboard, account, next).await? {
+    let mode = dashboard.signup().await?;
+    let token = next.and_then(|path| path.strip_prefix("/invite/")).filter(|_| mode != SignUpMode::Closed);
+    if let Some(token) = token
+        && let Some((invitation, _)) = invitation::find_by_token(db, token).await?
+    {
+        return joined(dashboard, account, token, &invitation, ip, headers, origin).await;
+    }
+    if mode != SignUpMode::Open {
         return told(
             StatusCode::FORBIDDEN,
             "Sign-up is closed".to_owned(),
@@ -358,18 +366,42 @@ async fn entered(
     }
 }
 
-/// Anybody where sign-up is open; else who has an open invitation to this address in hand.
-async fn may_sign_up(
+/// Signs up who came from the page of their invitation, into the organisation that asks them in.
+async fn joined(
     dashboard: &Dashboard,
     account: &Elsewhere,
-    next: Option<&str>,
-) -> Result<bool, PageError> {
-    match dashboard.signup().await? {
-        SignUpMode::Open => return Ok(true),
-        SignUpMode::Closed => return Ok(false),
-        SignUpMode::Invite => {}
+    token: &str,
+    invitation: &Invitation,
+    ip: std::net::IpAddr,
+    headers: &HeaderMap,
+    origin: &RequestOrigin,
+) -> Result<Response, PageError> {
+    let title = account.provider.title();
+    let page = format!("/invite/{token}");
+    let refused = |sentence: String| {
+        let onward = (page.as_str(), "Back to the invitation");
+        told(StatusCode::CONFLICT, "You did not join".to_owned(), sentence, onward)
+    };
+    let client = session::client_of(ip, headers);
+    match invitation::sign_up_with(dashboard.db(), client, token, account).await {
+        Ok((user, _)) => session::enter(dashboard, &user, Some("/dash"), ip, headers, origin).await,
+        Err(JoinError::Accept(AcceptError::Db(error)) | JoinError::SignUp(SignUpError::Db(error))) => {
+            Err(error.into())
+        }
+        Err(JoinError::Accept(AcceptError::Full)) => refused(FULL.to_owned()),
+        Err(JoinError::Accept(AcceptError::NotValid))
+            if tenancy::user::normal_email(&account.email).as_deref() != Some(&invitation.email) =>
+        {
+            refused(format!(
+                "The invitation is for {}, and your {title} account has {}. Join with a password instead, or ask for an invitation to the other address. Nothing was changed.",
+                invitation.email, account.email
+            ))
+        }
+        // Used or taken back a moment ago.
+        Err(JoinError::Accept(AcceptError::NotValid)) => Err(PageError::InvitationNotFound),
+        // Somebody was quicker.
+        Err(JoinError::SignUp(_)) => {
+            refused(format!("Somebody has {} here by now. Sign in to join.", account.email))
+        }
     }
-    let Some(token) = next.and_then(|path| path.strip_prefix("/invite/")) else { return Ok(false) };
-    let found = invitation::find_by_token(dashboard.db(), token).await?;
-    Ok(found.is_some_and(|(invitation, _)| invitation.email == account.email))
 }

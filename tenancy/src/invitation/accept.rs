@@ -5,6 +5,7 @@ use crate::account::{self, AccountId};
 use crate::audit::{self, Action, By, Entry, Via};
 use crate::clock::now_ms;
 use crate::db::{Db, DbError, tx};
+use crate::identity::{self, Elsewhere};
 use crate::member::MEMBERS_MAX;
 use crate::secret::{is_token, token_hash};
 use crate::session::Client;
@@ -108,24 +109,43 @@ pub async fn sign_up(
     token: &str,
     password: &str,
 ) -> Result<(User, AccountId), JoinError> {
+    let email = asked(db, token).await?;
+    let (email, hash) = user::judge_and_hash(&email, password).await?;
+    make(db, client, token, email, &hash, None).await
+}
+
+/// [`sign_up`] of who has an account elsewhere and no password. It must have the address of the invitation.
+pub async fn sign_up_with(
+    db: &Db,
+    client: Client,
+    token: &str,
+    account: &Elsewhere,
+) -> Result<(User, AccountId), JoinError> {
+    let email = user::normal_email(&account.email).ok_or(SignUpError::EmailInvalid)?;
+    if asked(db, token).await? != email {
+        return Err(AcceptError::NotValid.into());
+    }
+    make(db, client, token, email, identity::NO_PASSWORD, Some(account)).await
+}
+
+/// The address that an open invitation is for.
+async fn asked(db: &Db, token: &str) -> Result<String, JoinError> {
     let found = find_by_token(db, token).await.map_err(AcceptError::from)?;
-    let Some((invitation, _)) = found else { return Err(AcceptError::NotValid.into()) };
-    let (email, hash) = user::judge_and_hash(&invitation.email, password).await?;
+    found.map(|(invitation, _)| invitation.email).ok_or_else(|| AcceptError::NotValid.into())
+}
+
+async fn make(
+    db: &Db,
+    client: Client,
+    token: &str,
+    email: String,
+    hash: &str,
+    elsewhere: Option<&Elsewhere>,
+) -> Result<(User, AccountId), JoinError> {
     let user = User { id: user::new_id(), email, created_ms: now_ms() };
     let by = By { user_id: Some(user.id.clone()), label: user.email.clone(), client, via: Via::Dash };
     let account_id: AccountId = tx!(db, |t| {
-        let inserted = sqlx::query(user::INSERT)
-            .bind(&user.id)
-            .bind(&user.email)
-            .bind(&hash)
-            .bind(user.created_ms)
-            .execute(&mut *t)
-            .await
-            .map_err(DbError::from)?
-            .rows_affected();
-        if inserted == 0 {
-            return Err(SignUpError::EmailTaken.into());
-        }
+        user::insert_person!(t, user, hash, elsewhere);
         join!(t, &by, &user, token)
     });
     Ok((user, account_id))
