@@ -97,6 +97,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     tokio::spawn(wiring::sweep_sessions(db.clone()));
     tokio::spawn(wiring::keep(db.clone()));
     tokio::spawn(wiring::tell(db.clone(), node.clone()));
+    tokio::spawn(wiring::remind(db.clone()));
     let tls = config.tls.clone().map(Tls::load).transpose()?;
     let listener =
         accept::listen(config.listen).with_context(|| format!("{} can't be listened on", config.listen))?;

@@ -47,6 +47,12 @@ statements::sqls! {
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, '')";
     USED = "update api_tokens set last_used_ms = $2, last_used_from = $3 where id = $1 and last_used_ms <= $4";
     REVOKE = "update api_tokens set revoked_ms = $3 where account_id = $1 and id = $2 and revoked_ms is null";
+    /// In the order of their end, after the one of `$3` and `$4`.
+    ENDING = "select t.id, t.account_id, a.name, u.email, t.name, t.hint, t.expires_ms
+        from api_tokens t join users u on u.id = t.user_id join accounts a on a.id = t.account_id
+        where t.revoked_ms is null and a.deleted_ms is null and t.expires_ms > $1 and t.expires_ms <= $2
+            and (t.expires_ms > $3 or (t.expires_ms = $3 and t.id > $4))
+        order by t.expires_ms, t.id limit $5";
     PURGE = "delete from api_tokens where account_id = $1 and (revoked_ms <= $2 or expires_ms <= $2)";
 }
 
@@ -292,6 +298,56 @@ pub async fn list(db: &Db, account_id: &AccountId) -> Result<Vec<Token>, DbError
     let after = now_ms() - SHOWN_AFTER_MS;
     let gone = |token: &Token| token.revoked_ms.or(token.expires_ms).is_some_and(|at| at <= after);
     Ok(rows.into_iter().map(from_row).filter(|token| !gone(token)).collect())
+}
+
+/// A token that ends soon, and whom that concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// `tok_…`
+    pub id: String,
+    /// Its organisation.
+    pub account_id: AccountId,
+    /// How that is called.
+    pub account_name: String,
+    /// The address of its person.
+    pub email: String,
+    /// What it is for.
+    pub name: String,
+    /// Its last four characters.
+    pub hint: String,
+    /// When it ends.
+    pub expires_ms: i64,
+}
+
+/// Tokens of all organisations that work and end after `now_ms` and until `until_ms`, soonest first; those after `after`, at most
+/// `limit`. For the server itself, never for a page of a customer.
+pub async fn ending(
+    db: &Db,
+    now_ms: i64,
+    until_ms: i64,
+    after: Option<&Ending>,
+    limit: u32,
+) -> Result<Vec<Ending>, DbError> {
+    let (after_ms, after_id) = after.map_or((now_ms, ""), |one| (one.expires_ms, one.id.as_str()));
+    let rows: Vec<(String, String, String, String, String, String, i64)> =
+        read!(db, |p| sqlx::query_as(ENDING)
+            .bind(now_ms)
+            .bind(until_ms)
+            .bind(after_ms)
+            .bind(after_id)
+            .bind(i64::from(limit))
+            .fetch_all(p)
+            .await)?;
+    let one = |(id, account_id, account_name, email, name, hint, expires_ms)| Ending {
+        id,
+        account_id,
+        account_name,
+        email,
+        name,
+        hint,
+        expires_ms,
+    };
+    Ok(rows.into_iter().map(one).collect())
 }
 
 /// A token of an organisation. `None` for an unknown one and another organisation's alike.

@@ -171,3 +171,38 @@ async fn what_a_token_can_not_be_is_refused() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn tokens_that_end_soon_come_in_their_order_and_page_by_page() {
+    on_both(|db| async move {
+        let (ana, shop) = sign_up(&db, "ana@example.com").await;
+        let place = place(&db, &ana, &shop.id).await;
+        let (mut ids, now) = (Vec::new(), now_ms());
+        for (name, days) in
+            [("third", 3), ("first", 1), ("second", 1), ("late", 8), ("over", 0), ("revoked", 2)]
+        {
+            let (made, _) = token::create(&db, &by(&ana), &place, new(&[Scope::AppsRead])).await.unwrap();
+            let expires = now + days * DAY_MS;
+            let set = format!(
+                "update api_tokens set name = '{name}', expires_ms = {expires} where id = '{}'",
+                made.id
+            );
+            execute(&db, set).await;
+            ids.push(made.id);
+        }
+        assert!(token::revoke(&db, &by(&ana), &shop.id, &ids[5]).await.unwrap());
+        let forever = NewToken { days: None, ..new(&[Scope::AppsRead]) };
+        token::create(&db, &by(&ana), &place, forever).await.unwrap();
+
+        let (mut names, mut after) = (Vec::new(), None);
+        loop {
+            let page = token::ending(&db, now, now + 7 * DAY_MS, after.as_ref(), 1).await.unwrap();
+            let Some(one) = page.into_iter().next() else { break };
+            assert_eq!((one.email.as_str(), &one.account_id), ("ana@example.com", &shop.id));
+            names.push(one.name.clone());
+            after = Some(one);
+        }
+        assert_eq!(names, ["first", "second", "third"]);
+    })
+    .await;
+}
