@@ -279,7 +279,9 @@ fn introduce<B>(request: &mut http::Request<B>, origin: Origin, trust_proxy: boo
         forwarded("x-forwarded-for").and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse().ok());
     let client = client.unwrap_or(origin.ip);
     // What a proxy says counts more than how the proxy itself came: it knows the client.
-    let tls = forwarded("x-forwarded-proto").map_or(origin.tls, |v| v.eq_ignore_ascii_case("https"));
+    // Of a chain of proxies, the first is the one that the client spoke to.
+    let scheme = forwarded("x-forwarded-proto").and_then(|list| list.split(',').next());
+    let tls = scheme.map_or(origin.tls, |scheme| scheme.trim().eq_ignore_ascii_case("https"));
     let extensions = request.extensions_mut();
     extensions.insert(PeerAddr(client));
     extensions.insert(ClientAddr(client));

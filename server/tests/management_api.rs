@@ -6,7 +6,8 @@ mod site;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use http::StatusCode;
+use axum::body::Body;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use site::{Answer, Site, TABLE, fill};
 use tenancy::audit::{self, Filter};
@@ -311,6 +312,31 @@ async fn an_app_is_made_set_up_used_and_deleted_over_the_api() {
     assert_eq!(done, expected);
     assert!(rows.iter().filter(|row| row.via == "api").all(|row| row.actor == "ana@shop.example (tests)"));
     assert!(!format!("{rows:?}").contains(secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_of_an_invitation_leads_where_the_request_came_unless_there_is_a_public_address() {
+    for (public, over_tls, expected) in [
+        (None, false, "http://node.shop.example:6001/invite/"),
+        (None, true, "https://node.shop.example:6001/invite/"),
+        (Some("https://ws.shop.example"), false, "https://ws.shop.example/invite/"),
+    ] {
+        let site = Site::at(public).await;
+        let token = site.person("ana@shop.example").await.token(&site, Scope::ALL).await;
+        let mut request = Request::post("/v1/invitations")
+            .header("host", "node.shop.example:6001")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from(r#"{"email":"ben@shop.example","role":"viewer"}"#))
+            .unwrap();
+        if over_tls {
+            request.extensions_mut().insert(realtime::ws::OverTls);
+        }
+        let made = site.send(request).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+        let link = made.json()["link"].as_str().unwrap().to_owned();
+        assert!(link.starts_with(expected), "{link}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,14 @@
 //! `/v1/invitations`: asking people into the organisation. The link is in the answer that made it, and nowhere after.
 
+use std::convert::Infallible;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::IntoResponse;
-use http::{HeaderMap, StatusCode, header};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{StatusCode, header};
+use realtime::ws::OverTls;
 use serde::{Deserialize, Serialize};
 use tenancy::invitation::{self, Invitation, InviteError};
 use tenancy::role::Role;
@@ -85,25 +90,40 @@ pub(super) struct Invited {
 pub(super) async fn create_invitation(
     Granted(caller, _): Granted<ManageMembers>,
     State(manage): State<Manage>,
-    headers: HeaderMap,
+    origin: Origin,
     Body(body): Body<InviteBody>,
 ) -> Result<impl IntoResponse, Refusal> {
     let (by, giver, account_id) = (caller.by(), caller.bearer.membership.role, &caller.account().id);
     let made =
         invitation::issue(&manage.db, &by, giver, account_id, &body.email, Role::from(body.role)).await;
     let (made, token) = made.map_err(refusal)?;
-    let link = invitation::link(&origin(&manage, &headers), &token);
+    let link = invitation::link(&origin.0, &token);
     Ok((StatusCode::CREATED, Json(Invited { invitation: InvitationView::new(made), link })))
 }
 
-/// The public address, or the one that this request used.
-fn origin(manage: &Manage, headers: &HeaderMap) -> String {
-    if let Some(url) = &manage.settings.public_url {
-        return url.clone();
+/// Where links begin: the public address, or the one by which this request came.
+pub(super) struct Origin(String);
+
+impl FromRequestParts<Manage> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, manage: &Manage) -> Result<Origin, Infallible> {
+        if let Some(url) = &manage.settings.public_url {
+            return Ok(Origin(url.clone()));
+        }
+        let over_tls = parts.extensions.get::<OverTls>().is_some();
+        let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+        let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
+        Ok(Origin(origin(over_tls, host)))
     }
-    let host = headers.get(header::HOST).and_then(|v| v.to_str().ok());
+}
+
+/// Only what can be a host stands in a link.
+fn origin(over_tls: bool, host: Option<&str>) -> String {
+    let (scheme, usual_port) = if over_tls { ("https", ":443") } else { ("http", ":80") };
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]_".contains(c);
-    format!("http://{}", host.filter(|host| host.chars().all(plain)).unwrap_or("localhost"))
+    let host = host.filter(|host| !host.is_empty() && host.chars().all(plain)).unwrap_or("localhost");
+    format!("{scheme}://{}", host.strip_suffix(usual_port).unwrap_or(host).to_ascii_lowercase())
 }
 
 /// Takes an invitation back; its link works no more
@@ -134,5 +154,26 @@ fn refusal(error: InviteError) -> Refusal {
         ),
         InviteError::NotFound => Refusal::not_found("The organisation has no such invitation."),
         InviteError::Db(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_begins_with_the_scheme_and_the_host_of_the_request() {
+        for (over_tls, host, expected) in [
+            (false, Some("WS.example.com:6001"), "http://ws.example.com:6001"),
+            (false, Some("ws.example.com:80"), "http://ws.example.com"),
+            (true, Some("ws.example.com"), "https://ws.example.com"),
+            (true, Some("ws.example.com:443"), "https://ws.example.com"),
+            (true, Some("[::1]:8443"), "https://[::1]:8443"),
+            (true, Some("evil.example/x?"), "https://localhost"),
+            (true, Some(""), "https://localhost"),
+            (false, None, "http://localhost"),
+        ] {
+            assert_eq!(origin(over_tls, host), expected, "{host:?}");
+        }
     }
 }

@@ -50,7 +50,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the management API decides by, beside storage.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The public address (`FANFARE_URL`); without it, links begin with the request's `Host`.
+    /// The public address (`FANFARE_URL`); without it, links begin with the request's scheme and `Host`.
     pub public_url: Option<String>,
     /// The cluster of this node, which apps get that name none.
     pub cluster: String,

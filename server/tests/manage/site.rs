@@ -169,6 +169,11 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn open() -> Site {
+        Site::at(Some("https://ws.shop.example")).await
+    }
+
+    /// With this public address, or none.
+    pub(crate) async fn at(public_url: Option<&str>) -> Site {
         let db = Db::connect("sqlite::memory:").await.unwrap();
         db.migrate().await.unwrap();
         let system = tenancy::instance::system_app(&db).await.unwrap();
@@ -176,7 +181,7 @@ impl Site {
         let sink = Arc::new(wiring::Sink(db.clone()));
         let node = Node::start(NodeConfig { workers: 1 }, Arc::new(source), sink).await.unwrap();
         let settings = api::manage::Settings {
-            public_url: Some("https://ws.shop.example".to_owned()),
+            public_url: public_url.map(str::to_owned),
             cluster: "local".to_owned(),
             webhook_allow: protocol::webhook_url::Allow::default(),
         };
@@ -243,7 +248,7 @@ impl Site {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
