@@ -30,7 +30,10 @@ statements::sqls! {
     COUNTS = "select count(*), cast(coalesce(sum(case when suspended_ms is null then 0 else 1 end), 0) as bigint)
         from accounts where deleted_ms is null";
     COUNT_APPS = "select count(*) from apps";
-    COUNT_USERS = "select count(*) from users where password_hash <> ''";
+    /// Who has no password may be in by a link. The placeholder of scripts has no way in, and is nobody.
+    COUNT_USERS = "select count(*) from users u where u.password_hash <> ''
+        or exists (select 1 from login_tokens l where l.user_id = u.id and l.expires_ms > $1)
+        or exists (select 1 from sessions s where s.user_id = u.id)";
     SUSPENDED_WHY = "select suspended_why from accounts where id = $1 and suspended_ms is not null";
     SUSPEND = "update accounts set suspended_ms = $2, suspended_why = $3 where id = $1 and deleted_ms is null";
     RESUME = "update accounts set suspended_ms = null, suspended_why = ''
@@ -165,7 +168,7 @@ pub async fn counts(db: &Db) -> Result<Counts, DbError> {
     let count = |n: i64| n.max(0).cast_unsigned();
     let (organisations, suspended): (i64, i64) = read!(db, |p| sqlx::query_as(COUNTS).fetch_one(p).await)?;
     let apps: i64 = read!(db, |p| sqlx::query_scalar(COUNT_APPS).fetch_one(p).await)?;
-    let people: i64 = read!(db, |p| sqlx::query_scalar(COUNT_USERS).fetch_one(p).await)?;
+    let people: i64 = read!(db, |p| sqlx::query_scalar(COUNT_USERS).bind(now_ms()).fetch_one(p).await)?;
     Ok(Counts {
         organisations: count(organisations),
         suspended: count(suspended),

@@ -32,8 +32,11 @@ struct OverviewPage {
 /// Below this many open files a server stops at few sockets.
 const FILES_LOW: u64 = 10_000;
 
+fn some(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
 fn summary(counts: &Counts) -> String {
-    let some = |n: u64, one: &str, many: &str| format!("{} {}", count(n), if n == 1 { one } else { many });
     let suspended = match counts.suspended {
         0 => String::new(),
         n => format!(" ({} suspended)", count(n)),
@@ -69,7 +72,11 @@ async fn show(
     html(&OverviewPage {
         frame: Frame::new(&current),
         section: ServerSection::Overview,
-        connections: count(dashboard.connections_of(&tenants::all_app_ids(dashboard.db()).await?)),
+        connections: some(
+            dashboard.connections_of(&tenants::all_app_ids(dashboard.db()).await?),
+            "connection",
+            "connections",
+        ),
         summary: summary(&tenants::counts(dashboard.db()).await?),
         facts: vec![
             ("Version", server.version.to_owned()),
@@ -88,4 +95,17 @@ async fn show(
         ],
         few_files: few_files.map(count),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_not_many() {
+        assert_eq!(some(1, "connection", "connections"), "1 connection");
+        assert_eq!(some(0, "connection", "connections"), "0 connections");
+        let counts = Counts { organisations: 1, suspended: 0, apps: 2, people: 1 };
+        assert_eq!(summary(&counts), "1 organisation · 2 apps · 1 person");
+    }
 }

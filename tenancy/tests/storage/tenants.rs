@@ -5,10 +5,10 @@ use tenancy::audit::{By, Via};
 use tenancy::plan::Plan;
 use tenancy::quota::{self, Numbers, QuotaError};
 use tenancy::server_invitation::{self, JoinError};
-use tenancy::session::Client;
+use tenancy::session::{self, Client};
 use tenancy::tenants::{self, TenantError};
 use tenancy::user::SignUpError;
-use tenancy::{app, changes, instance};
+use tenancy::{app, changes, instance, login_token, owner};
 
 fn root() -> By {
     By { user_id: None, label: "root@server.example".to_owned(), client: Client::default(), via: Via::Dash }
@@ -122,6 +122,27 @@ async fn of_ten_who_sign_up_with_one_invitation_at_once_one_gets_in() {
         let (open, _) = server_invitation::issue(&db, "root@server.example", "Cas").await.unwrap();
         assert!(server_invitation::revoke(&db, &open.id).await.unwrap());
         assert!(!server_invitation::revoke(&db, &open.id).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn people_are_counted_who_can_sign_in_or_are_in() {
+    on_both(|db| async move {
+        let people = async || tenants::counts(&db).await.unwrap().people;
+        let (owner, _) = owner::first_or_placeholder(&db).await.unwrap();
+        assert_eq!(people().await, 0, "scripts made apps, and nobody is here yet");
+        let old = login_token::issue_at(&db, &owner.id, 0).await.unwrap();
+        assert_eq!(people().await, 0, "a link that is over lets nobody in");
+        let link = login_token::issue(&db, &owner.id).await.unwrap();
+        assert_eq!(people().await, 1);
+        assert!(login_token::redeem(&db, &old).await.unwrap().is_none());
+        assert!(login_token::redeem(&db, &link).await.unwrap().is_some());
+        assert_eq!(people().await, 0);
+        session::start(&db, &owner.id, &Client::default()).await.unwrap();
+        assert_eq!(people().await, 1);
+        sign_up(&db, "ana@example.com").await;
+        assert_eq!(people().await, 2);
     })
     .await;
 }
