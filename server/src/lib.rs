@@ -11,6 +11,7 @@ pub mod mail;
 mod master_key;
 pub mod metrics;
 mod operator;
+mod process;
 pub mod serve;
 pub mod telemetry;
 pub mod tls;

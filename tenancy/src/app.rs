@@ -31,6 +31,7 @@ use crate::plan::Plan;
 use crate::secret::Secret;
 use crate::statements;
 use crate::vault::Purpose;
+use serde_json::{Value, json};
 
 /// The columns of [`AppRow`]; they name their table. Both caps are one text, for a row has no room for more columns.
 macro_rules! app_columns {
@@ -103,6 +104,24 @@ pub(crate) type AppRow =
 pub(crate) type KeyRow = (String, String, i64);
 
 impl App {
+    /// Its settings, as the audit log tells their changes.
+    pub fn told(&self) -> Value {
+        let mut told = json!({
+            "name": self.name,
+            "enabled": self.enabled,
+            "client_events": self.client_events,
+            "allowed_origins": self.allowed_origins,
+            "connections_cap": self.connections_max,
+            "messages_day_cap": self.messages_day_max,
+        });
+        if let (Some(told), Ok(Value::Object(features))) =
+            (told.as_object_mut(), serde_json::to_value(self.features))
+        {
+            told.extend(features);
+        }
+        told
+    }
+
     pub(crate) fn from_row(row: AppRow) -> Result<App, DbError> {
         let (
             id,

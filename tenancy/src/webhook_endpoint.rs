@@ -11,6 +11,7 @@ use crate::db::{Db, DbError, read, tx};
 use crate::vault::Vault;
 use crate::{changes, statements};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::fmt;
 use uuid::Uuid;
 
@@ -253,6 +254,17 @@ pub enum EndpointError {
 type EndpointRow = (String, i64, String, String, String, String, i64, Option<i64>, Option<i64>, i64);
 
 impl WebhookEndpoint {
+    /// As the audit log tells it: of headers only the names, and of the address no query, where tokens stand.
+    pub fn told(&self) -> Value {
+        json!({
+            "url": self.url.split('?').next(),
+            "kinds": self.kinds,
+            "channels": self.channel_filter,
+            "headers": names(&self.headers),
+            "enabled": self.enabled,
+        })
+    }
+
     fn from_row(vault: &Vault, row: EndpointRow) -> Result<WebhookEndpoint, DbError> {
         let (id, app_id, url, kinds, filter, headers, enabled, failing_since_ms, paused_ms, created_ms) = row;
         let headers = headers::opened(vault, &id, &headers)?;

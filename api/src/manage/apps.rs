@@ -261,7 +261,7 @@ pub(super) async fn update_app(
         (true, false) => Action::AppDisable,
         _ => Action::AppSettings,
     };
-    let details = audit::changed(&told(&before), &told(&app));
+    let details = audit::changed(&before.told(), &app.told());
     acts::in_app(&manage, &caller, action, &app, &app.name, details).await;
     Ok(Json(AppView::new(&app)))
 }
@@ -312,14 +312,4 @@ fn read_origins(list: Vec<String>) -> Result<Vec<String>, Refusal> {
         }
     }
     Ok(read)
-}
-
-/// An app's settings as the audit log tells their changes.
-fn told(app: &App) -> Value {
-    let mut told = json!({ "name": app.name, "enabled": app.enabled });
-    let settings = serde_json::to_value(AppView::new(app).settings);
-    if let (Some(told), Ok(Value::Object(settings))) = (told.as_object_mut(), settings) {
-        told.extend(settings);
-    }
-    told
 }

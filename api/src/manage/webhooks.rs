@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use http::{StatusCode, header};
 use protocol::webhook_url;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tenancy::app::App;
 use tenancy::audit::{self, Action};
 use tenancy::webhook_endpoint::{
@@ -192,7 +192,7 @@ pub(super) async fn create_endpoint(
     };
     let made = webhook_endpoint::create(&manage.db, &app.account_id, app.id, new).await.map_err(refusal)?;
     let made = made.ok_or_else(Refusal::no_app)?;
-    acts::in_app(&manage, &caller, Action::WebhookCreate, &app, &made.id, told(&made)).await;
+    acts::in_app(&manage, &caller, Action::WebhookCreate, &app, &made.id, made.told()).await;
     let at = format!("/v1/apps/{}/webhooks/{}", app.id, made.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, at)], Json(EndpointView::new(made))))
 }
@@ -250,7 +250,7 @@ pub(super) async fn update_endpoint(
     let now =
         webhook_endpoint::update(&manage.db, &app.account_id, app.id, &id, change).await.map_err(refusal)?;
     let now = now.ok_or_else(no_endpoint)?;
-    let details = audit::changed(&told(&before), &told(&now));
+    let details = audit::changed(&before.told(), &now.told());
     acts::in_app(&manage, &caller, Action::WebhookEdit, &app, &id, details).await;
     Ok(Json(EndpointView::new(now)))
 }
@@ -296,15 +296,4 @@ fn refusal(error: EndpointError) -> Refusal {
         EndpointError::TooMany => Refusal::conflict("too_many_endpoints", "An app has at most 20 endpoints."),
         EndpointError::Db(error) => error.into(),
     }
-}
-
-/// An endpoint as the audit log tells it: of headers only the names, and of the address no query, where tokens stand.
-fn told(endpoint: &WebhookEndpoint) -> Value {
-    json!({
-        "url": endpoint.url.split('?').next(),
-        "kinds": endpoint.kinds,
-        "channels": endpoint.channel_filter,
-        "headers": endpoint.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        "enabled": endpoint.enabled,
-    })
 }

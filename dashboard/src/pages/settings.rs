@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use protocol::origins::{self, OriginsError};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tenancy::app::{App, AppChange, UpdateAppError};
 use tenancy::audit::{self, Action};
 
@@ -159,7 +159,7 @@ async fn save_to(
                 (true, false) => Action::AppDisable,
                 _ => Action::AppSettings,
             };
-            let details = audit::changed(&told(before), &told(&app));
+            let details = audit::changed(&before.told(), &app.told());
             acts::in_app(dashboard, &current.by(), action, &app, &app.name, details).await;
             Ok(Ok(Redirect::to(&format!("/dash/apps/{}/{page}?done={done}", app.id)).into_response()))
         }
@@ -348,22 +348,4 @@ async fn delete(
     }
     acts::in_app(&dashboard, &current.by(), Action::AppDelete, &app, &app.name, Value::Null).await;
     Ok(Redirect::to("/dash?deleted=1").into_response())
-}
-
-/// An app's settings as the audit log tells their changes.
-fn told(app: &App) -> Value {
-    let mut told = json!({
-        "name": app.name,
-        "enabled": app.enabled,
-        "client_events": app.client_events,
-        "allowed_origins": app.allowed_origins,
-        "connections_cap": app.connections_max,
-        "messages_day_cap": app.messages_day_max,
-    });
-    if let (Some(told), Ok(Value::Object(features))) =
-        (told.as_object_mut(), serde_json::to_value(app.features))
-    {
-        told.extend(features);
-    }
-    told
 }

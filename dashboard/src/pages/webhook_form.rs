@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use protocol::webhook_url;
-use serde_json::{Value, json};
 use tenancy::app::App;
 use tenancy::audit::{self, Action};
 use tenancy::webhook_endpoint::{
@@ -228,7 +227,7 @@ async fn create(
         Ok(new) => match webhook_endpoint::create(dashboard.db(), &app.account_id, app.id, new).await {
             Ok(Some(made)) => {
                 let (action, by) = (Action::WebhookCreate, current.by());
-                acts::in_app(&dashboard, &by, action, &app, &made.id, told(&made)).await;
+                acts::in_app(&dashboard, &by, action, &app, &made.id, made.told()).await;
                 let path = format!("/dash/apps/{}/webhooks/{}?done=new", app.id, made.id);
                 return Ok(Redirect::to(&path).into_response());
             }
@@ -275,7 +274,7 @@ async fn save(
             match webhook_endpoint::update(dashboard.db(), &app.account_id, app.id, &id, change).await {
                 Ok(Some(now)) => {
                     let (action, by) = (Action::WebhookEdit, current.by());
-                    let details = audit::changed(&told(&endpoint), &told(&now));
+                    let details = audit::changed(&endpoint.told(), &now.told());
                     acts::in_app(&dashboard, &by, action, &app, &id, details).await;
                     let path = format!("/dash/apps/{}/webhooks/{id}?done=saved", app.id);
                     return Ok(Redirect::to(&path).into_response());
@@ -287,17 +286,6 @@ async fn save(
     };
     let page = FormPage::new(&current, &dashboard, &app, fields);
     html_with(StatusCode::UNPROCESSABLE_ENTITY, &FormPage { endpoint: Some(endpoint), errors, ..page })
-}
-
-/// An endpoint as the audit log tells it: of headers only the names, and of the address no query, where tokens stand.
-fn told(endpoint: &WebhookEndpoint) -> Value {
-    json!({
-        "url": endpoint.url.split('?').next(),
-        "kinds": endpoint.kinds,
-        "channels": endpoint.channel_filter,
-        "headers": endpoint.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        "enabled": endpoint.enabled,
-    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use dashboard::{AppUsage, KeyLive, Live, OwnCap, ProcessFacts};
 use realtime::Node;
 use tenancy::app::App;
 
+use crate::process::Used;
+
 /// Reads a node's meters.
 #[derive(Debug)]
 pub struct LiveNumbers(pub Node);
@@ -53,16 +55,8 @@ impl Live for LiveNumbers {
     }
 
     fn process(&self) -> ProcessFacts {
-        use nix::sys::resource::{Resource, getrlimit};
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib =
-            resident.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
-        ProcessFacts {
-            open_files: std::fs::read_dir("/proc/self/fd").ok().map(|open| open.count() as u64),
-            open_files_max: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
-            memory_bytes: kib.map(|kib| kib * 1_024),
-        }
+        let Used { resident_bytes, open_files, open_files_max, .. } = Used::now();
+        ProcessFacts { open_files, open_files_max, memory_bytes: resident_bytes }
     }
 
     fn keys(&self, app: &App) -> Vec<KeyLive> {
