@@ -62,7 +62,7 @@ pub(crate) static GROUPS: &[Group] = &[
         needs: None,
         kinds: &[Kind {
             name: "quota_threshold",
-            when: "80 % or all of the organisation's messages of the day or connections are used; sent whatever channels are chosen",
+            when: "80 % or all of the day's messages or of the connections are used, whatever channels are chosen below",
         }],
     },
 ];
