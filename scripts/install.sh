@@ -22,6 +22,7 @@ debian() {
     command -v node > /dev/null || missing+=(nodejs)
     [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     command -v npm > /dev/null || missing+=(npm)
+    command -v redis-server > /dev/null || missing+=(redis-server)
     # Makes the certificate of the TLS stories.
     command -v openssl > /dev/null || missing+=(openssl)
     # Without a font every glyph has no width, and pages are laid out as no reader sees them.

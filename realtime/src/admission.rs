@@ -45,7 +45,7 @@ pub(crate) async fn decide(
             };
         }
     };
-    match check(node, &app, handshake, &visitor) {
+    match check(node, &app, handshake, &visitor).await {
         Ok(permit) => Verdict::Admit { app, permit: permit.with_key(key), key: key.into() },
         Err((code, message, hint)) => {
             app.console.record(Kind::ConnectionRefused, |row| {
@@ -66,7 +66,7 @@ pub(crate) async fn decide(
 
 type Refused = (CloseCode, String, Option<Hint>);
 
-fn check(
+async fn check(
     node: &Node,
     app: &Arc<App>,
     handshake: Result<&Handshake, &(CloseCode, String)>,
@@ -119,7 +119,7 @@ fn check(
         let message = "Too many connections wait to be authorized: come back in a moment";
         return Permit::unauthorized(app).ok_or_else(|| (CloseCode::OverCapacity, message.into(), None));
     }
-    Permit::take(app).map_err(|full| {
+    node.take_place(app).await.map_err(|full| {
         let (code, message) = over_limit(app, full);
         let hint = match code {
             CloseCode::OverConnectionQuota => Hint {

@@ -2,13 +2,14 @@
 //! its meters, its console). No storage here.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::cache::{Cache, Cached};
+use crate::cluster::Cluster;
 use crate::console::Console;
 use crate::hub::Channels;
 use crate::key_use::{KeyNumbers, KeyUses, Slot};
@@ -182,6 +183,8 @@ pub struct App {
     pub(crate) meter: AppMeter,
     pub(crate) rates: Rates,
     pub(crate) scope: Arc<ScopeMeter>,
+    /// Set once a place that all nodes share was taken.
+    pub(crate) cluster: OnceLock<Arc<Cluster>>,
 }
 
 /// Numbers for pages and the live strip.
@@ -230,6 +233,7 @@ impl App {
             meter,
             rates: Rates::new(),
             scope,
+            cluster: OnceLock::new(),
         }
     }
 
@@ -248,7 +252,7 @@ impl App {
         self.snapshot.load()
     }
 
-    /// What a cache channel holds right now.
+    /// What a cache channel holds right now, as far as this node knows.
     pub fn cached(&self, channel: &str) -> Option<Cached> {
         self.cache.get(channel, std::time::Instant::now())
     }
@@ -286,8 +290,8 @@ impl App {
     pub fn usage(&self) -> Usage {
         self.meter.ask();
         Usage {
-            connections: self.meter.connections(),
-            scope_connections: self.scope.connections(),
+            connections: self.meter.all_connections(),
+            scope_connections: self.scope.all_connections(),
             messages_today: self.meter.messages_today(),
             scope_messages_today: self.scope.messages_today(),
         }

@@ -90,6 +90,11 @@ impl Drop for State {
 impl Cache {
     /// Keeps a channel's last frame.
     pub(crate) fn put(&self, channel: &str, frame: Bytes, now: Instant) {
+        self.put_for(channel, frame, now, TTL);
+    }
+
+    /// Keeps a frame that is to be forgotten earlier than a new one.
+    pub(crate) fn put_for(&self, channel: &str, frame: Bytes, now: Instant, ttl: Duration) {
         let mut state = self.0.lock();
         state.remove(channel);
         state.missed.remove(channel);
@@ -109,7 +114,7 @@ impl Cache {
         state.bytes += new;
         NODE_BYTES.fetch_add(new, Relaxed);
         state.by_age.insert(age, name.clone());
-        state.by_channel.insert(name, Entry { frame, age, expires: now + TTL });
+        state.by_channel.insert(name, Entry { frame, age, expires: now + ttl.min(TTL) });
     }
 
     /// The frame that a channel holds.

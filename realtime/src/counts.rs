@@ -18,8 +18,8 @@ use crate::node::Node;
 const INTERVAL: Duration = Duration::from_secs(SUBSCRIPTION_COUNT_SECONDS);
 
 impl Node {
-    /// A channel's number changed. Called under its lock.
-    pub(crate) fn count_changed(&self, app: &Arc<App>, channel: &mut Channel, now: Instant) {
+    /// A channel's number changed, here (`own`) or on another node, which then tells the webhooks. Called under its lock.
+    pub(crate) fn count_changed(&self, app: &Arc<App>, channel: &mut Channel, now: Instant, own: bool) {
         if !app.snapshot().features.subscription_counts
             || matches!(ChannelKind::of(&channel.name).access, Access::Presence | Access::ServerToUser)
         {
@@ -27,35 +27,40 @@ impl Node {
         }
         let next = channel.count_told.map(|told| told + INTERVAL).filter(|next| *next > now);
         match next.filter(|_| channel.subscriptions() > SUBSCRIPTION_COUNT_AT_ONCE_MAX) {
-            None => self.tell_count(app, channel, now),
+            None => self.tell_count(app, channel, now, own),
             Some(due) if !channel.count_due => {
                 channel.count_due = true;
+                channel.count_own = false;
                 self.later().at(due, Task::Count(app.clone(), channel.name.clone()));
             }
             Some(_) => {}
         }
+        channel.count_own |= own;
     }
 
     /// The time of a large channel has come.
     pub(crate) fn tell_count_again(&self, app: &Arc<App>, name: &str, now: Instant) {
         app.channels.with(name, |channel| {
             if std::mem::take(&mut channel.count_due) {
-                self.tell_count(app, channel, now);
+                let own = channel.count_own;
+                self.tell_count(app, channel, now, own);
             }
         });
     }
 
-    fn tell_count(&self, app: &Arc<App>, channel: &mut Channel, now: Instant) {
+    fn tell_count(&self, app: &Arc<App>, channel: &mut Channel, now: Instant, own: bool) {
         channel.count_told = Some(now);
         let count = channel.subscriptions();
         if count > 0 {
             let text = server_message::subscription_count(&channel.name, count);
             self.enter(channel, frame::text(&text), None);
         }
-        self.webhooks().record(app, || Event::SubscriptionCount {
-            channel: channel.name.clone(),
-            subscription_count: count,
-        });
+        if own {
+            self.webhooks().record(app, || Event::SubscriptionCount {
+                channel: channel.name.clone(),
+                subscription_count: count,
+            });
+        }
     }
 }
 
@@ -63,6 +68,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::app::{AppSnapshot, Features};
+    use crate::hub::Joining;
     use crate::testing::node_with;
     use protocol::socket_id::SocketId;
 
@@ -72,9 +78,17 @@ mod tests {
     }
 
     fn join(node: &Node, app: &Arc<App>, name: &str, n: u64, now: Instant) {
-        let who = (0, SocketId { node: 1, random: n });
-        let settled = |channel: &mut Channel, _: &crate::hub::Joined| node.count_changed(app, channel, now);
-        app.channels.join(name, who, None, 100, |_| (), settled).unwrap();
+        let who = Joining {
+            shard: 0,
+            socket_id: SocketId { node: 1, random: n },
+            member: None,
+            members_max: 100,
+            attached: false,
+            clustered: false,
+        };
+        let settled =
+            |channel: &mut Channel, _: &crate::hub::Joined| node.count_changed(app, channel, now, true);
+        app.channels.join(name, who, |_| (), settled).unwrap();
     }
 
     /// Frames that the channel was given.

@@ -3,6 +3,9 @@
 //! A channel's lock covers one step: joining, leaving, and handing a frame to the shards. So every subscriber sees one order
 //! of a channel's frames, and a member list and the frames after it never disagree. Frames carry the channel's sequence
 //! number; a subscriber takes those above the number at which it joined.
+//!
+//! In a cluster a channel also knows what other nodes have of it ([`Remote`]); its numbers and its member list are then those
+//! of all nodes. What is held for them stands here while somebody is subscribed, and a little longer.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -15,7 +18,9 @@ use protocol::member::Member;
 use protocol::server_message::Roster;
 use protocol::socket_id::SocketId;
 
+use crate::cluster::remote::Remote;
 use crate::subscribers::Subscribers;
+use crate::users::ONLINE;
 
 /// Locks per app; a power of two. 16 keep two publishers of one app apart nearly always and cost an idle app 1 KiB.
 const STRIPES: usize = 16;
@@ -54,9 +59,13 @@ pub(crate) struct Channel {
     /// `(shard, subscriptions there)`, without zeros.
     pub(crate) shards: Vec<(u16, u32)>,
     members: Option<Box<Members>>,
+    /// What other nodes have of it; `None` on a node that is alone.
+    pub(crate) remote: Option<Box<Remote>>,
     /// When the subscribers were last told how many they are, and whether that is to be done again.
     pub(crate) count_told: Option<Instant>,
     pub(crate) count_due: bool,
+    /// It changed here, and not only on another node.
+    pub(crate) count_own: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,20 +113,59 @@ pub(crate) struct Left {
     pub(crate) users: Option<u32>,
 }
 
-/// The presence channel has as many users as the app allows.
-#[derive(Debug)]
-pub(crate) struct PresenceFull;
+/// Why nobody joined.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotJoined {
+    /// The presence channel has as many users as the app allows.
+    PresenceFull,
+    /// What other nodes have of the channel is not known yet.
+    Unattached,
+}
+
+/// Who wants to join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joining<'a> {
+    pub(crate) shard: u16,
+    pub(crate) socket_id: SocketId,
+    pub(crate) member: Option<&'a Member>,
+    pub(crate) members_max: u32,
+    /// In a cluster: wait until it is known what other nodes have of the channel.
+    pub(crate) attached: bool,
+    /// This node is one of a cluster.
+    pub(crate) clustered: bool,
+}
 
 impl Channel {
-    /// Subscribed connections.
-    pub(crate) fn subscriptions(&self) -> u32 {
+    fn new(name: Arc<str>, clustered: bool) -> Box<Channel> {
+        let is_presence = name.starts_with("presence-");
+        Box::new(Channel {
+            id: ChannelId(NEXT_CHANNEL_ID.fetch_add(1, Relaxed)),
+            name,
+            seq: 0,
+            subscribers: Subscribers::default(),
+            shards: Vec::new(),
+            members: is_presence.then(Box::default),
+            remote: clustered.then(Box::default),
+            count_told: None,
+            count_due: false,
+            count_own: false,
+        })
+    }
+
+    /// Subscribed connections of this node.
+    pub(crate) fn here(&self) -> u32 {
         self.subscribers.len() as u32
     }
 
-    /// Connections that a frame reaches when it leaves `exclude` out.
+    /// Subscribed connections of all nodes.
+    pub(crate) fn subscriptions(&self) -> u32 {
+        self.here() + self.remote.as_ref().map_or(0, |remote| remote.subscriptions())
+    }
+
+    /// Connections of this node that a frame reaches when it leaves `exclude` out.
     pub(crate) fn reaches(&self, exclude: Option<SocketId>) -> u64 {
         let left_out = exclude.is_some_and(|id| self.subscribers.contains(id));
-        u64::from(self.subscriptions() - u32::from(left_out))
+        u64::from(self.here() - u32::from(left_out))
     }
 
     /// The member list as its subscribers get it; `None` if this is no presence channel.
@@ -125,12 +173,43 @@ impl Channel {
         let members = self.members.as_ref()?;
         let mut list = Roster::default();
         members.by_id.iter().for_each(|(id, present)| list.push(id, &present.info));
+        for (id, info) in self.remote.iter().flat_map(|remote| remote.users()) {
+            if !members.by_id.contains_key(id) {
+                list.push(id, info);
+            }
+        }
         Some(list.finish())
     }
 
+    /// Is this user of a presence channel connected to this node?
+    pub(crate) fn has_here(&self, user_id: &str) -> bool {
+        self.members.as_ref().is_some_and(|members| members.by_id.contains_key(user_id))
+    }
+
+    /// The users of a presence channel that are connected to this node, with their infos.
+    pub(crate) fn users_here(&self) -> impl Iterator<Item = (&Arc<str>, &str)> {
+        self.members.iter().flat_map(|members| members.by_id.iter().map(|(id, one)| (id, &*one.info)))
+    }
+
+    /// What a user of a presence channel that is connected to this node says of itself.
+    pub(crate) fn info_here(&self, user_id: &str) -> Option<&str> {
+        self.members.as_ref()?.by_id.get(user_id).map(|one| &*one.info)
+    }
+
+    fn is_elsewhere(&self, user_id: &str) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.has(user_id))
+    }
+
+    /// Distinct users of all nodes; `None` if this is no presence channel.
+    pub(crate) fn users(&self) -> Option<u32> {
+        let members = self.members.as_ref()?;
+        let others = self.remote.iter().flat_map(|remote| remote.users());
+        let others = others.filter(|(id, _)| !members.by_id.contains_key(*id)).count();
+        Some((members.by_id.len() + others) as u32)
+    }
+
     fn facts(&self) -> ChannelFacts {
-        let users = self.members.as_ref().map(|m| m.by_id.len() as u32);
-        ChannelFacts { name: self.name.clone(), subscriptions: self.subscriptions(), users }
+        ChannelFacts { name: self.name.clone(), subscriptions: self.subscriptions(), users: self.users() }
     }
 }
 
@@ -154,53 +233,52 @@ impl Channels {
     pub(crate) fn join(
         &self,
         name: &str,
-        (shard, socket_id): (u16, SocketId),
-        member: Option<&Member>,
-        members_max: u32,
+        who: Joining<'_>,
         announce: impl FnOnce(&mut Channel),
         settled: impl FnOnce(&mut Channel, &Joined),
-    ) -> Result<Joined, PresenceFull> {
+    ) -> Result<Joined, NotJoined> {
+        let Joining { shard, socket_id, member, members_max, attached, clustered } = who;
         let mut stripe = self.stripe(name).lock();
-        if let (Some(member), Some(channel)) = (member, stripe.get(name))
-            && let Some(members) = &channel.members
-            && members.by_id.len() >= members_max as usize
-            && !members.by_id.contains_key(&*member.user_id)
+        let held = stripe.get(name);
+        if clustered
+            && attached
+            && !held.and_then(|channel| channel.remote.as_ref()).is_some_and(|r| r.loaded)
         {
-            return Err(PresenceFull);
+            return Err(NotJoined::Unattached);
         }
-        let mut occupied = false;
+        if let (Some(member), Some(channel)) = (member, held)
+            && channel.users().is_some_and(|users| users >= members_max)
+            && !channel.has_here(&member.user_id)
+            && !channel.is_elsewhere(&member.user_id)
+        {
+            return Err(NotJoined::PresenceFull);
+        }
         if !stripe.contains_key(name) {
-            occupied = true;
             let key: Arc<str> = name.into();
-            stripe.insert(
-                key.clone(),
-                Box::new(Channel {
-                    id: ChannelId(NEXT_CHANNEL_ID.fetch_add(1, Relaxed)),
-                    name: key,
-                    seq: 0,
-                    subscribers: Subscribers::default(),
-                    shards: Vec::new(),
-                    members: member.map(|_| Box::default()),
-                    count_told: None,
-                    count_due: false,
-                }),
-            );
+            stripe.insert(key.clone(), Channel::new(key, clustered));
         }
         let Some(channel) = stripe.get_mut(name) else { unreachable!("inserted above") };
+        let occupied = channel.subscriptions() == 0;
         let (mut user_id, mut member_added, mut roster) = (None, false, None);
-        if let (Some(member), Some(members)) = (member, channel.members.as_mut()) {
-            match members.by_id.get_key_value(&*member.user_id) {
-                Some((id, _)) => user_id = Some(id.clone()),
-                None => {
-                    let id: Arc<str> = member.user_id.as_str().into();
+        if let Some(member) = member {
+            let elsewhere = channel.is_elsewhere(&member.user_id);
+            if let Some(members) = channel.members.as_mut() {
+                let (mut id, is_known) = match members.by_id.get_key_value(&*member.user_id) {
+                    Some((id, _)) => (id.clone(), true),
+                    None => (member.user_id.as_str().into(), false),
+                };
+                if !is_known {
                     let info = member.user_info.as_str().into();
                     members.by_id.insert(id.clone(), Present { info, sockets: 0 });
-                    user_id = Some(id);
-                    member_added = true;
+                    member_added = !elsewhere;
+                    if let Some(remote) = &mut channel.remote {
+                        remote.user_changed(&mut id);
+                    }
                 }
-            }
-            if let Some(present) = members.by_id.get_mut(&*member.user_id) {
-                present.sockets += 1;
+                if let Some(present) = members.by_id.get_mut(&*member.user_id) {
+                    present.sockets += 1;
+                }
+                user_id = Some(id);
             }
             roster = channel.roster();
         }
@@ -224,7 +302,7 @@ impl Channels {
             member_added,
             roster,
             subscriptions: channel.subscriptions(),
-            users: channel.facts().users,
+            users: channel.users(),
         };
         settled(channel, &joined);
         Ok(joined)
@@ -252,42 +330,85 @@ impl Channels {
             && let Some(present) = members.by_id.get_mut(user)
         {
             present.sockets -= 1;
-            if present.sockets == 0 {
-                members.by_id.remove(user);
-                left.member_removed = true;
+            if present.sockets == 0
+                && let Some((mut id, _)) = members.by_id.remove_entry(user)
+            {
+                if let Some(remote) = &mut channel.remote {
+                    remote.user_changed(&mut id);
+                }
+                left.member_removed = !channel.is_elsewhere(user);
             }
         }
-        left.users = channel.facts().users;
-        left.vacated = channel.subscribers.is_empty();
+        left.users = channel.users();
+        left.vacated = channel.subscriptions() == 0;
         settled(channel, &left);
-        if left.vacated {
+        if channel.subscribers.is_empty() && channel.remote.is_none() {
             stripe.remove(name);
         }
         left
     }
 
-    /// Occupied channels.
+    /// Holds a channel of a cluster's node, so that what others have of it can be kept. `false` if that is known already.
+    pub(crate) fn attach(&self, name: &str) -> bool {
+        let mut stripe = self.stripe(name).lock();
+        if let Some(channel) = stripe.get(name) {
+            return !channel.remote.as_ref().is_some_and(|remote| remote.loaded);
+        }
+        let key: Arc<str> = name.into();
+        stripe.insert(key.clone(), Channel::new(key, true));
+        true
+    }
+
+    /// Lets a channel go that `may` says nobody needs any more; `gone` is called under the lock.
+    pub(crate) fn detach(&self, name: &str, may: impl FnOnce(&mut Channel) -> bool, gone: impl FnOnce()) {
+        let mut stripe = self.stripe(name).lock();
+        if stripe.get_mut(name).is_some_and(|channel| channel.subscribers.is_empty() && may(channel)) {
+            stripe.remove(name);
+            gone();
+        }
+    }
+
+    /// The names of all channels that are held, occupied or not.
+    pub(crate) fn held(&self) -> Vec<Arc<str>> {
+        self.stripes.iter().flat_map(|stripe| stripe.lock().keys().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Channels that are occupied on this node.
     pub(crate) fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+        let occupied = |stripe: &Stripe| {
+            stripe.lock().values().filter(|c| c.here() > 0 && !c.name.starts_with(ONLINE)).count()
+        };
+        self.stripes.iter().map(occupied).sum()
     }
 
-    /// An occupied channel's numbers.
+    /// An occupied channel's numbers, as far as this node knows.
     pub fn get(&self, name: &str) -> Option<ChannelFacts> {
-        self.with(name, |channel| channel.facts())
+        self.with(name, |channel| channel.facts()).filter(|facts| facts.subscriptions > 0)
     }
 
-    /// All occupied channels whose name starts with `prefix`.
+    /// Is what all nodes have of the channel known here?
+    pub(crate) fn is_attached(&self, name: &str) -> bool {
+        self.with(name, |channel| channel.remote.as_ref().is_none_or(|remote| remote.loaded)).unwrap_or(false)
+    }
+
+    /// All occupied channels that this node knows and whose name starts with `prefix`.
     pub fn list(&self, prefix: &str) -> Vec<ChannelFacts> {
         let mut found = Vec::new();
         for stripe in self.stripes.iter() {
-            found.extend(stripe.lock().values().filter(|c| c.name.starts_with(prefix)).map(|c| c.facts()));
+            let stripe = stripe.lock();
+            let matching = stripe.values().filter(|c| c.name.starts_with(prefix)).map(|c| c.facts());
+            found.extend(matching.filter(|facts| facts.subscriptions > 0 && !facts.name.starts_with(ONLINE)));
         }
         found
     }
 
-    /// The distinct users of a presence channel.
+    /// The distinct users of a presence channel, as far as this node knows.
     pub fn user_ids(&self, name: &str) -> Vec<Arc<str>> {
-        let ids = |c: &mut Channel| c.members.as_ref().map(|m| m.by_id.keys().cloned().collect());
-        self.with(name, ids).flatten().unwrap_or_default()
+        let ids = |c: &mut Channel| {
+            let elsewhere = c.remote.iter().flat_map(|remote| remote.users()).map(|(id, _)| id);
+            let others = elsewhere.filter(|id| !c.has_here(id)).cloned();
+            c.users_here().map(|(id, _)| id.clone()).chain(others).collect()
+        };
+        self.with(name, ids).unwrap_or_default()
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::app::App;
+use crate::cluster::confirm;
 use crate::node::Node;
 
 /// How often due work is looked for; it may be this much late.
@@ -20,6 +21,10 @@ pub(crate) enum Task {
     Count(Arc<App>, Arc<str>),
     /// A user's last connection has been gone for a while.
     Offline(Arc<App>, Arc<str>),
+    /// Nobody here has been on a channel of the cluster for a while.
+    Detach(Arc<App>, Arc<str>),
+    /// A channel of the cluster, or a user of it, ended a while ago, at that time of Redis.
+    Confirm(Arc<App>, Arc<str>, Option<Arc<str>>, String),
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +66,16 @@ impl Node {
             match task {
                 Task::Count(app, channel) => self.tell_count_again(&app, &channel, now),
                 Task::Offline(app, user) => self.tell_offline(&app, &user, now),
+                Task::Detach(app, channel) => {
+                    self.cluster().into_iter().for_each(|cluster| cluster.detach(self, &app, &channel));
+                }
+                Task::Confirm(app, channel, user, since) => {
+                    if let Some(cluster) = self.cluster().cloned() {
+                        tokio::spawn(confirm(self.clone(), cluster, app, channel, user, since));
+                    }
+                }
             }
         }
+        self.cluster().into_iter().for_each(|cluster| cluster.resume_late(self, now));
     }
 }

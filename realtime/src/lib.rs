@@ -10,6 +10,7 @@ pub mod apps;
 mod broker;
 mod cache;
 mod clock;
+pub mod cluster;
 mod connect_rate;
 pub mod console;
 mod counts;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::app::MessageQuota;
 use crate::clock;
+use crate::cluster::{self, Shared};
 use crate::key_use::{NO_SLOT, Slot};
 
 const MINUTES_PER_DAY: u32 = 1_440;
@@ -115,16 +116,31 @@ impl DayCount {
 #[derive(Debug)]
 pub(crate) struct ScopeMeter {
     connections: AtomicU64,
+    shared: Shared,
     pub(crate) messages: DayCount,
 }
 
 impl ScopeMeter {
     pub(crate) fn new(day: u32, messages: u64) -> ScopeMeter {
-        ScopeMeter { connections: 0.into(), messages: DayCount::starting_with(day, messages) }
+        ScopeMeter {
+            connections: 0.into(),
+            shared: Shared::default(),
+            messages: DayCount::starting_with(day, messages),
+        }
     }
 
+    /// Connections to this node.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Relaxed)
+    }
+
+    /// Connections to all nodes, as far as this one knows.
+    pub(crate) fn all_connections(&self) -> u64 {
+        self.connections() + self.shared.elsewhere.load(Relaxed)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(crate) fn messages_today(&self) -> u64 {
@@ -162,6 +178,7 @@ struct Cell {
 #[derive(Debug)]
 pub(crate) struct AppMeter {
     connections: AtomicU64,
+    shared: Shared,
     /// Open connections that don't count yet: their app wants them authorized first.
     unauthorized: AtomicU64,
     peak: AtomicU64,
@@ -179,6 +196,7 @@ impl AppMeter {
     pub(crate) fn new(day: u32, messages: u64) -> AppMeter {
         AppMeter {
             connections: 0.into(),
+            shared: Shared::default(),
             unauthorized: 0.into(),
             peak: 0.into(),
             peak_told: Mutex::default(),
@@ -190,6 +208,20 @@ impl AppMeter {
 
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Relaxed)
+    }
+
+    /// Connections to all nodes, as far as this one knows.
+    pub(crate) fn all_connections(&self) -> u64 {
+        self.connections() + self.shared.elsewhere.load(Relaxed)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Does somebody want to see other nodes' numbers?
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Relaxed)
     }
 
     /// All open connections, those not yet authorized too.
@@ -293,6 +325,8 @@ const UNAUTHORIZED_MAX: u64 = 10_000;
 pub(crate) struct Permit {
     app: Arc<crate::app::App>,
     counted: bool,
+    /// It has places of the scope and of the app's own cap that all nodes share.
+    placed: [bool; 2],
     /// The place of the key that the connection came with.
     key: Slot,
 }
@@ -301,16 +335,19 @@ impl Permit {
     /// Takes a place, or says which limit is reached: `(in use, limit)`.
     pub(crate) fn take(app: &Arc<crate::app::App>) -> Result<Permit, (u64, u64)> {
         let limits = &app.snapshot().limits;
-        let step = |counter: &AtomicU64, max: Option<u64>| {
+        let step = |counter: &AtomicU64, shared: &Shared, max: Option<u64>| {
+            let elsewhere = shared.elsewhere.load(Relaxed);
             counter
-                .fetch_update(Relaxed, Relaxed, |n| max.is_none_or(|max| n < max).then_some(n + 1))
-                .map_err(|n| (n, max.unwrap_or(u64::MAX)))
+                .fetch_update(Relaxed, Relaxed, |n| {
+                    max.is_none_or(|max| n + elsewhere < max).then_some(n + 1)
+                })
+                .map_err(|n| (n + elsewhere, max.unwrap_or(u64::MAX)))
         };
-        step(&app.scope.connections, limits.connections_max)?;
-        match step(&app.meter.connections, limits.app_connections_max) {
+        step(&app.scope.connections, &app.scope.shared, limits.connections_max)?;
+        match step(&app.meter.connections, &app.meter.shared, limits.app_connections_max) {
             Ok(before) => {
                 app.meter.peak.fetch_max(before + 1, Relaxed);
-                Ok(Permit { app: app.clone(), counted: true, key: NO_SLOT })
+                Ok(Permit { app: app.clone(), counted: true, placed: [false; 2], key: NO_SLOT })
             }
             Err(full) => {
                 app.scope.connections.fetch_sub(1, Relaxed);
@@ -321,11 +358,19 @@ impl Permit {
 }
 
 impl Permit {
+    /// A connection whose places all nodes share, of the scope and of the app's own cap.
+    pub(crate) fn placed(app: &Arc<crate::app::App>, placed: [bool; 2]) -> Permit {
+        app.scope.connections.fetch_add(1, Relaxed);
+        let before = app.meter.connections.fetch_add(1, Relaxed);
+        app.meter.peak.fetch_max(before + 1, Relaxed);
+        Permit { app: app.clone(), counted: true, placed, key: NO_SLOT }
+    }
+
     /// A place for a connection that must be authorized before it counts; `None` if too many wait already.
     pub(crate) fn unauthorized(app: &Arc<crate::app::App>) -> Option<Permit> {
         let waiting = &app.meter.unauthorized;
         let step = waiting.fetch_update(Relaxed, Relaxed, |n| (n < UNAUTHORIZED_MAX).then_some(n + 1));
-        step.ok().map(|_| Permit { app: app.clone(), counted: false, key: NO_SLOT })
+        step.ok().map(|_| Permit { app: app.clone(), counted: false, placed: [false; 2], key: NO_SLOT })
     }
 
     /// The same place, counted for the key that the connection comes with.
@@ -364,6 +409,9 @@ impl Drop for Permit {
         if self.counted {
             self.app.meter.connections.fetch_sub(1, Relaxed);
             self.app.scope.connections.fetch_sub(1, Relaxed);
+            if self.placed != [false; 2] {
+                cluster::give_back(&self.app, self.placed);
+            }
         } else {
             self.app.meter.unauthorized.fetch_sub(1, Relaxed);
         }

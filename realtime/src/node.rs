@@ -10,6 +10,7 @@ use protocol::close::CloseCode;
 use crate::app::{App, AppSnapshot};
 use crate::apps::{AppSource, Apps, Reloaded, SourceError};
 use crate::broker::{Broker, Local};
+use crate::cluster::{self, Cluster, ClusterConfig};
 use crate::connect_rate::ConnectRates;
 use crate::console::{self, Kind, run_tap};
 use crate::fallback::session::Sessions;
@@ -29,11 +30,15 @@ pub const SYSTEM_APP_ID: u64 = 1;
 /// How long a drained node still answers those who come back at once.
 const FAREWELL: Duration = Duration::from_millis(300);
 
+const RESTARTING: &str = "The server is restarting: reconnect";
+
 /// How to run a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// Threads of the data plane, at least 1.
     pub workers: usize,
+    /// The cluster that the node is one of; `None`: it is alone.
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// One process of the data plane. Clones are the same node.
@@ -56,6 +61,7 @@ struct Inner {
     echo: OnceLock<usize>,
     totals: Arc<Totals>,
     connects: ConnectRates,
+    cluster: Option<Arc<Cluster>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -71,7 +77,11 @@ impl Node {
         source: Arc<dyn AppSource>,
         sink: Arc<dyn UsageSink>,
     ) -> io::Result<Node> {
-        let name: Arc<str> = format!("n{:04x}", rand::random::<u16>()).into();
+        let name: Arc<str> = match &config.cluster {
+            None => format!("n{:04x}", rand::random::<u16>()).into(),
+            Some(_) => format!("n{:08x}", rand::random::<u32>()).into(),
+        };
+        let cluster = config.cluster.map(|config| Arc::new(Cluster::new(config, name.clone())));
         let starters =
             (0..config.workers.max(1)).map(|_| shard::Starter::new()).collect::<io::Result<Vec<_>>>()?;
         let totals = Arc::<Totals>::default();
@@ -91,7 +101,11 @@ impl Node {
             echo: OnceLock::new(),
             totals,
             connects: ConnectRates::default(),
+            cluster,
         }));
+        if let Some(cluster) = node.cluster() {
+            tokio::spawn(cluster::run(node.clone(), cluster.clone()));
+        }
         for (id, starter) in starters.into_iter().enumerate() {
             starter.spawn(id as u16, node.clone())?;
         }
@@ -159,6 +173,24 @@ impl Node {
         &*self.0.broker
     }
 
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.0.cluster.as_ref()
+    }
+
+    /// What the node says of itself to the others: what its operator gave it, and its numbers.
+    pub(crate) fn says(&self, cluster: &Cluster) -> serde_json::Value {
+        let mut says = cluster.config.about.clone();
+        says["connections"] = self.apps().all().iter().map(|app| app.meter.open()).sum::<u64>().into();
+        says["draining"] = self.is_draining().into();
+        says
+    }
+
+    /// Clients may have missed something: they are told to connect again, spread over this time.
+    pub(crate) fn renew(&self, over: Duration) {
+        let reason = "Something may have been missed: reconnect";
+        self.0.shards.iter().for_each(|shard| shard.push(Command::Drain(over, reason)));
+    }
+
     pub(crate) fn connects(&self) -> &ConnectRates {
         &self.0.connects
     }
@@ -184,6 +216,7 @@ impl Node {
 
     pub(crate) fn is_overloaded(&self) -> bool {
         self.0.shards.iter().any(|shard| shard.queued_bytes() > QUEUED_BYTES_MAX)
+            || self.cluster().is_some_and(|cluster| cluster.queue.is_full())
     }
 
     /// An app changed in storage: reads it anew. Sockets of an app that was disabled or deleted are closed.
@@ -289,13 +322,16 @@ impl Node {
         self.0.draining.store(true, Relaxed);
         let open = || self.apps().all().iter().any(|app| app.meter.open() > 0);
         let had_some = open();
-        self.0.shards.iter().for_each(|shard| shard.push(Command::Drain(over)));
+        self.0.shards.iter().for_each(|shard| shard.push(Command::Drain(over, RESTARTING)));
         let deadline = tokio::time::Instant::now() + over + Duration::from_secs(1);
         while open() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if had_some {
             tokio::time::sleep(FAREWELL).await;
+        }
+        if let Some(cluster) = self.cluster() {
+            cluster.settle().await;
         }
     }
 

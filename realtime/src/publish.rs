@@ -16,6 +16,9 @@ use serde_json::value::RawValue;
 
 use crate::app::{App, MessageQuota};
 use crate::clock;
+use crate::cluster::Cluster;
+use crate::cluster::message::Sort;
+use crate::cluster::queue::Op;
 use crate::console::{Hint, Kind, Row, Source, mask_ip};
 use crate::frame;
 use crate::hub::Channel;
@@ -78,6 +81,9 @@ pub enum PublishError {
     /// The shards are too far behind; try again later.
     #[error("the node is overloaded")]
     Overloaded,
+    /// The other nodes of the cluster can't be reached; try again later.
+    #[error("the nodes of this cluster can't reach each other right now")]
+    Alone,
 }
 
 /// Says that a call was admitted: its events can no longer be refused one by one. The message of its first event is counted
@@ -109,6 +115,11 @@ impl Node {
         app.meter.count_within(&app.scope, class, plan, own).map_err(over)
     }
 
+    /// Can a publication reach the other nodes? The console's own are sent to who is here.
+    fn is_joined(&self, app: &App) -> bool {
+        self.cluster().is_none_or(|cluster| cluster.is_up()) || app.loaded().internal
+    }
+
     /// Counts a REST call that publishes nothing: one message. Over the quota it still answers.
     pub fn charge_read(&self, app: &App) {
         app.meter.count(&app.scope, Class::Read, 1);
@@ -129,6 +140,9 @@ impl Node {
     pub async fn admit(&self, app: &App) -> Result<Admitted, PublishError> {
         self.check_quota(app)?;
         let waited = Instant::now();
+        if !self.is_joined(app) {
+            return Err(PublishError::Alone);
+        }
         while self.is_overloaded() {
             if waited.elapsed() > OVERLOAD_WAIT {
                 return Err(PublishError::Overloaded);
@@ -160,7 +174,10 @@ impl Node {
         }
         if !internal {
             app.meter.count(&app.scope, Class::Delivery, recipients);
-            self.record_publish(app, publication, recipients);
+            match self.cluster() {
+                None => self.record_publish(app, publication, recipients),
+                Some(cluster) => self.record_publish_of_cluster(cluster, app, publication, recipients),
+            }
         }
         Published { recipients }
     }
@@ -179,6 +196,9 @@ impl Node {
         if self.is_overloaded() {
             return Err(PublishError::Overloaded);
         }
+        if !self.is_joined(app) {
+            return Err(PublishError::Alone);
+        }
         self.take_message(app, Class::ClientEvent)?;
         let text = channel_event(event, channel, data, user_id);
         let frame = frame::text(&text);
@@ -191,6 +211,9 @@ impl Node {
                     socket_id: sender,
                     user_id: user_id.map(Into::into),
                 });
+            }
+            if let Some(cluster) = self.cluster() {
+                cluster.publish(app, channel, Sort::Client, frame.clone(), Some(sender));
             }
             self.enter(held, frame, Some(sender));
             held.reaches(Some(sender))
@@ -218,6 +241,9 @@ impl Node {
             if ChannelKind::of(channel).cache {
                 app.cache.put(channel, frame.clone(), Instant::now());
             }
+            if let Some(cluster) = self.cluster() {
+                cluster.publish(app, channel, Sort::Api, frame.clone(), exclude);
+            }
             held.map_or(0, |held| {
                 self.enter(held, frame, exclude);
                 held.reaches(exclude)
@@ -232,6 +258,44 @@ impl Node {
             let deliver = Deliver { channel: channel.id, seq: channel.seq, frame: frame.clone(), exclude };
             self.shard(shard).push(Command::Deliver(deliver));
         }
+    }
+
+    /// What others deliver is known of the channels that this node listens to; for another one Redis is asked, once the
+    /// publication is on its way.
+    fn record_publish_of_cluster(
+        &self,
+        cluster: &Arc<Cluster>,
+        app: &Arc<App>,
+        publication: &Publication<'_>,
+        here: u64,
+    ) {
+        let elsewhere = |name: &&str| {
+            app.channels.with(name, |channel| {
+                channel.remote.as_ref().map(|remote| (remote.loaded, remote.subscriptions()))
+            })
+        };
+        let known: Vec<_> = publication.channels.iter().map(elsewhere).collect();
+        let sum = here + known.iter().flatten().flatten().map(|(_, n)| u64::from(*n)).sum::<u64>();
+        let ([channel], [None | Some(None | Some((false, _)))]) = (publication.channels, known.as_slice())
+        else {
+            return self.record_publish(app, publication, sum);
+        };
+        let mut count = redis::cmd("HGET");
+        count.arg(cluster.key(app.id(), 'i', "")).arg(*channel);
+        let (node, app, channel) = (self.clone(), app.clone(), (*channel).to_owned());
+        let (event, data) = (publication.event.to_owned(), publication.data.to_owned());
+        let Origin { source, sdk, ip, key } = publication.origin;
+        let (sdk, key, exclude) = (sdk.map(str::to_owned), key.map(str::to_owned), publication.exclude);
+        cluster.queue.push(Op::Then(
+            count,
+            Box::new(move |answer| {
+                let origin = Origin { source, sdk: sdk.as_deref(), ip, key: key.as_deref() };
+                let publication =
+                    Publication { channels: &[&channel], event: &event, data: &data, exclude, origin };
+                let all = redis::from_redis_value::<Option<u64>>(answer).ok().flatten().unwrap_or(0);
+                node.record_publish(&app, &publication, all.max(here));
+            }),
+        ));
     }
 
     fn record_publish(&self, app: &Arc<App>, publication: &Publication<'_>, recipients: u64) {
@@ -255,6 +319,7 @@ impl Node {
             let channels = if count == 1 { "1 channel".to_owned() } else { format!("{count} channels") };
             row.details = format!("{channels} · {}", people(recipients));
             if recipients == 0
+                && self.cluster().is_none_or(|cluster| cluster.is_up())
                 && let Some(hint) = publication.channels.iter().find_map(|name| elsewhere(app, name))
             {
                 row.hint = Some(hint);

@@ -29,7 +29,7 @@ impl Standing {
         Standing {
             scope: snapshot.meter_scope.clone(),
             app_id: app.id(),
-            connections: app.scope.connections(),
+            connections: app.scope.all_connections(),
             connections_max: snapshot.limits.connections_max,
             messages_today: app.scope.messages_today(),
             messages_max: snapshot.limits.messages_per_day_max,

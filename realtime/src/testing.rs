@@ -28,7 +28,7 @@ impl UsageSink for OneApp {
 
 /// A node with one shard, and its app.
 pub(crate) async fn node_with(snapshot: AppSnapshot) -> (Node, Arc<App>) {
-    let (id, config) = (snapshot.id, NodeConfig { workers: 1 });
+    let (id, config) = (snapshot.id, NodeConfig { workers: 1, cluster: None });
     let source = Arc::new(OneApp(snapshot));
     let node = Node::start(config, source.clone(), source).await.unwrap();
     let app = node.apps().find_by_id(id).await.unwrap().unwrap();

@@ -8,13 +8,19 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use protocol::close::CloseCode;
 use protocol::server_message::watchlist_events;
+use protocol::socket_id::SocketId;
 
 use crate::app::App;
 use crate::frame;
+use crate::hub::Joining;
 use crate::later::Task;
 use crate::meter::Class;
 use crate::node::Node;
 use crate::shard::inbox::{Command, Place};
+
+/// Before the id of a user: the channel whose subscribers are the connections that are signed in as the user. No client can
+/// name it, and nothing is published on it; by it the nodes of a cluster tell each other who is online.
+pub(crate) const ONLINE: &str = "\u{1}online:";
 
 /// A user whose last connection went is called offline after this time, if none came back.
 const OFFLINE_GRACE: Duration = Duration::from_secs(2);
@@ -33,6 +39,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Signed {
     places: Vec<Place>,
+    /// Another node has a connection of the user; known of users who are watched here.
+    elsewhere: bool,
     /// When the last connection went.
     left: Option<Instant>,
 }
@@ -80,6 +88,13 @@ impl Users {
                 watchers.remove(&place);
                 if watchers.is_empty() {
                     state.watchers.remove(id);
+                    // Of who is not watched here, nothing is known of other nodes.
+                    if state.signed_in.get_mut(id).is_some_and(|signed| {
+                        signed.elsewhere = false;
+                        signed.places.is_empty() && signed.left.is_none()
+                    }) {
+                        state.signed_in.remove(id);
+                    }
                 }
             }
         }
@@ -91,7 +106,7 @@ impl Users {
         let is_watched = state.watchers.contains_key(id);
         let signed = state.signed_in.get_mut(id)?;
         signed.places.retain(|p| *p != place);
-        if !signed.places.is_empty() {
+        if !signed.places.is_empty() || (signed.elsewhere && is_watched) {
             return None;
         }
         if !is_watched {
@@ -100,6 +115,39 @@ impl Users {
         }
         signed.left = Some(now);
         Some(now + OFFLINE_GRACE)
+    }
+
+    /// Other nodes have connections of the user, or have none any more. `tell` gets those who watch the user, if that brought the
+    /// user online; what comes back is when the user may be called offline.
+    pub(crate) fn elsewhere(
+        &self,
+        id: &Arc<str>,
+        is_there: bool,
+        now: Instant,
+        tell: impl FnMut(Place),
+    ) -> Option<Instant> {
+        let mut state = self.0.lock();
+        if is_there {
+            let is_new = !state.signed_in.contains_key(id);
+            let signed = state.signed_in.entry(id.clone()).or_default();
+            (signed.elsewhere, signed.left) = (true, None);
+            if is_new && let Some(watchers) = state.watchers.get(id) {
+                watchers.iter().copied().for_each(tell);
+            }
+            return None;
+        }
+        let signed = state.signed_in.get_mut(id)?;
+        signed.elsewhere = false;
+        if !signed.places.is_empty() {
+            return None;
+        }
+        signed.left = Some(now);
+        Some(now + OFFLINE_GRACE)
+    }
+
+    /// Does somebody here watch the user?
+    pub(crate) fn is_watched(&self, id: &str) -> bool {
+        self.0.lock().watchers.contains_key(id)
     }
 
     /// The grace of a user is over. `tell` gets those who watch the user, if none of its connections came back.
@@ -121,8 +169,16 @@ impl Users {
 }
 
 impl Node {
-    /// Ends all connections that signed in as this user (close code 4009, so that official clients stay away). How many.
+    /// Ends all connections that signed in as this user (close code 4009, so that official clients stay away), on every node.
+    /// How many there were on this one.
     pub fn terminate_user(&self, app: &App, user_id: &str) -> u64 {
+        if let Some(cluster) = self.cluster() {
+            cluster.notify("terminate", &[&app.id().to_string(), user_id]);
+        }
+        self.terminate_here(app, user_id)
+    }
+
+    pub(crate) fn terminate_here(&self, app: &App, user_id: &str) -> u64 {
         let places = app.users.places(user_id);
         let reason: Arc<str> =
             "Connection terminated: the user's connections were ended by the app's server".into();
@@ -144,6 +200,40 @@ impl Node {
     fn tell_watcher(&self, app: &App, place: Place, text: &[u8]) {
         app.meter.count(&app.scope, Class::Presence, 1);
         self.shard(place.shard).push(Command::Send(place, frame::text(text)));
+    }
+
+    /// What other nodes say of a user who is watched here.
+    pub(crate) fn online_elsewhere(&self, app: &Arc<App>, id: Arc<str>, is_there: bool) {
+        let tell = |place| self.tell_online(app, &id, place);
+        if let Some(due) = app.users.elsewhere(&id, is_there, Instant::now(), tell) {
+            self.later().at(due, Task::Offline(app.clone(), id));
+        }
+    }
+
+    /// The other nodes hear that a connection signed in, and that it is gone.
+    pub(crate) fn tell_signed_in(
+        &self,
+        app: &Arc<App>,
+        id: &str,
+        (shard, socket_id): (u16, SocketId),
+        is_in: bool,
+    ) {
+        let Some(cluster) = self.cluster() else { return };
+        let name = format!("{ONLINE}{id}");
+        if is_in {
+            let who =
+                Joining { shard, socket_id, member: None, members_max: 0, attached: false, clustered: true };
+            let _ = app.channels.join(&name, who, |_| (), |channel, _| cluster.touch(self, app, channel));
+        } else {
+            app.channels
+                .leave(&name, (shard, socket_id), None, |channel, _| cluster.touch(self, app, channel));
+        }
+    }
+
+    /// The other nodes are asked who of these is there.
+    pub(crate) fn watch_elsewhere(&self, app: &Arc<App>, ids: &[Arc<str>]) {
+        let Some(cluster) = self.cluster() else { return };
+        ids.iter().for_each(|id| cluster.listen(self, app, &format!("{ONLINE}{id}")));
     }
 
     pub(crate) fn sign_out(&self, app: &Arc<App>, id: &Arc<str>, place: Place) {

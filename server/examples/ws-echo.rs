@@ -45,7 +45,9 @@ async fn main() -> anyhow::Result<()> {
         }
         _ => None,
     };
-    let node = Node::start(NodeConfig { workers: WORKERS }, Arc::new(NoApps), Arc::new(NoApps)).await?;
+    let node =
+        Node::start(NodeConfig { workers: WORKERS, cluster: None }, Arc::new(NoApps), Arc::new(NoApps))
+            .await?;
     node.echo_all(limit);
     let listener = accept::listen(address.parse()?)?;
     println!("ws-echo listens on {}, messages up to {limit} bytes", listener.local_addr()?);

@@ -54,6 +54,16 @@ pub const SETTINGS: &[Setting] = &[
         "Master key that secrets in the database are sealed with: 64 hex digits, after a comma older ones; unset: a file.",
     ),
     setting("cluster", "local", "This node's region: local or a code such as mt1, eu, us2."),
+    setting(
+        "redis_url",
+        "",
+        "Redis that joins nodes into a cluster: redis://… or rediss://…; unset: this node is alone.",
+    ),
+    setting(
+        "redis_prefix",
+        "fanfare",
+        "Before all keys and topics in Redis, so that clusters can share one.",
+    ),
     setting("workers", "", "Threads of the data plane; unset: number of cores."),
     setting(
         "metrics_listen",
@@ -163,6 +173,8 @@ pub struct Config {
     pub secret_key: Option<realtime::app::Secret>,
     /// Region.
     pub cluster: String,
+    /// Redis of the cluster, and what stands before its keys.
+    pub redis: Option<(String, String)>,
     /// Threads of the data plane.
     pub workers: usize,
     /// Where metrics are to be had; `None`: nowhere.
@@ -309,6 +321,20 @@ impl Raw {
         Ok(Some(config?.with_overage(text("stripe_overage"))?))
     }
 
+    fn redis(&self) -> anyhow::Result<Option<(String, String)>> {
+        let Some(url) = self.get("redis_url") else { return Ok(None) };
+        if let Err(error) = realtime::cluster::check_url(url) {
+            bail!(
+                "redis_url must look like redis://host:6379 or rediss://user:password@host:6380/0: {error}"
+            );
+        }
+        let prefix = self.get("redis_prefix").unwrap_or("fanfare");
+        if !prefix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c)) {
+            bail!("redis_prefix must be letters, digits and -_.: alone, it is {prefix:?}");
+        }
+        Ok(Some((url.to_owned(), prefix.to_owned())))
+    }
+
     /// The providers of sign-ins that are set up.
     fn with(&self) -> anyhow::Result<Vec<dashboard::With>> {
         let mut all = Vec::new();
@@ -381,6 +407,7 @@ impl Raw {
             data_dir,
             secret_key: self.get("secret_key").map(realtime::app::Secret::new),
             cluster: self.get("cluster").unwrap_or("local").to_owned(),
+            redis: self.redis()?,
             workers: match number("workers")? {
                 Some(0) => bail!("workers must be at least 1"),
                 Some(n) => n.min(256) as usize,
@@ -489,6 +516,7 @@ mod tests {
             (("FANFARE_STRIPE_SECRET_KEY", "sk_test_x"), "stripe_webhook_secret"),
             (("FANFARE_STRIPE_PRICES", "pro=price_1"), "stripe_secret_key"),
             (("FANFARE_GITHUB_CLIENT_ID", "x"), "github_client_secret"),
+            (("FANFARE_REDIS_URL", "http://x"), "redis_url"),
         ] {
             let error = load(&[], &[env], "").unwrap().check(false).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -505,6 +533,7 @@ mod tests {
             ("FANFARE_STRIPE_WEBHOOK_SECRET", "whsec_hush"),
             ("FANFARE_SMTP_URL", "smtp://ana:hush@mail.example.com"),
             ("FANFARE_GOOGLE_CLIENT_SECRET", "hush-hush"),
+            ("FANFARE_REDIS_URL", "redis://ana:hush@redis.example.com"),
         ];
         let raw = load(&[], &env, "").unwrap();
         assert!(!raw.print().contains("hush"));

@@ -82,6 +82,7 @@ async fn answer(State(source): State<Arc<Source>>) -> Response {
         numbers: source.node.numbers(APPS_MAX),
         node: source.node.name().to_string(),
         database,
+        joined: source.node.is_in_touch().map(|is_up| (is_up, source.node.nodes().len())),
         started_s: source.started_s,
     };
     let mut registry = Registry::default();
@@ -100,6 +101,8 @@ struct Read {
     numbers: Numbers,
     node: String,
     database: bool,
+    /// Does Redis answer, and how many nodes are alive? `None`: this node is alone.
+    joined: Option<(bool, usize)>,
     started_s: f64,
 }
 
@@ -166,6 +169,10 @@ impl Collector for Read {
             None,
             f64::from(u8::from(self.database)),
         )?;
+        if let Some(joined) = self.joined {
+            to.gauge("fanfare_cluster_up", "1 if Redis answers", None, f64::from(u8::from(joined.0)))?;
+            to.gauge("fanfare_cluster_nodes", "Nodes of the cluster that are alive", None, joined.1 as f64)?;
+        }
         to.counter(
             "fanfare_connections_opened",
             "Connections established, the dashboard's own included",

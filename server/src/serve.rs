@@ -10,6 +10,7 @@ use axum::routing::get;
 use billing::Billing;
 use dashboard::{Dashboard, DashboardConfig, MailOut, ServerFacts};
 use http::StatusCode;
+use realtime::cluster::ClusterConfig;
 use realtime::{Node, NodeConfig};
 use tenancy::db::Db;
 use tenancy::plan::Plan;
@@ -83,7 +84,19 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         static_app: config.static_app.clone(),
         cluster: config.cluster.clone(),
     };
-    let node_config = NodeConfig { workers: config.workers };
+    let cluster = config.redis.clone().map(|(redis_url, prefix)| ClusterConfig {
+        redis_url,
+        prefix: format!("{prefix}:{}", config.cluster),
+        about: serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "cluster": config.cluster,
+            "listen": config.listen.to_string(),
+            "host": host_name(),
+            "started_ms": tenancy::now_ms(),
+            "workers": config.workers,
+        }),
+    });
+    let node_config = NodeConfig { workers: config.workers, cluster };
     let node = Node::start(node_config, Arc::new(source), Arc::new(wiring::Sink(db.clone()))).await?;
     for app in tenancy::app::list_all(&db).await?.iter().take(1_000) {
         // One that can't be read must not keep the others away.
@@ -113,7 +126,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         version: env!("CARGO_PKG_VERSION"),
         started_ms: tenancy::now_ms(),
         roles: "all: pages, HTTP API and sockets",
-        broker: "in this process",
+        broker: if config.redis.is_some() { "Redis" } else { "in this process" },
         database: if database_file.is_some() { "SQLite" } else { "PostgreSQL" },
         database_file,
         data_dir: config.data_dir.clone(),
@@ -189,10 +202,19 @@ async fn ready(State((node, db)): State<(Node, Db)>) -> (StatusCode, &'static st
     if node.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
+    if node.is_in_touch() == Some(false) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "Redis can't be reached\n");
+    }
     match db.ping().await {
         Ok(()) => (StatusCode::OK, "ready\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database can't be reached\n"),
     }
+}
+
+/// What this machine calls itself.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// An address that a browser on this machine can open.

@@ -92,6 +92,10 @@ impl From<PublishError> for ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server is overloaded: nothing was published, try again",
             ),
+            PublishError::Alone => ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The nodes of this cluster can't reach each other right now: nothing was published, try again",
+            ),
         }
     }
 }

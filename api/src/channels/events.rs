@@ -14,7 +14,7 @@ use protocol::socket_id::SocketId;
 use realtime::Node;
 use realtime::publish::{Admitted, Publication};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::At;
 use super::error::ApiError;
@@ -62,11 +62,10 @@ async fn publish_one(signed: &Signed) -> Result<Response, ApiError> {
     if event.info.is_empty() {
         return Ok(json_response("{}"));
     }
-    let channels: Map<String, Value> = event
-        .channels
-        .iter()
-        .map(|name| ((*name).to_owned(), describe(&signed.app, name, event.info)))
-        .collect();
+    let mut channels = Map::new();
+    for name in event.channels.iter() {
+        channels.insert((*name).to_owned(), describe(signed, name, event.info).await);
+    }
     Ok(json_response(json!({ "channels": channels }).to_string()))
 }
 
@@ -129,10 +128,13 @@ async fn publish_all(signed: &Signed) -> Result<Response, ApiError> {
     if events.iter().all(|e| e.info.is_empty()) {
         return Ok(json_response("{}"));
     }
-    let each: Vec<Value> = events
-        .iter()
-        .map(|e| e.channels.first().map_or_else(|| json!({}), |name| describe(&signed.app, name, e.info)))
-        .collect();
+    let mut each = Vec::with_capacity(events.len());
+    for event in &events {
+        each.push(match event.channels.first() {
+            Some(name) => describe(signed, name, event.info).await,
+            None => json!({}),
+        });
+    }
     Ok(json_response(json!({ "batch": each }).to_string()))
 }
 

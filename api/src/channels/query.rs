@@ -4,8 +4,9 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use protocol::channel::{ChannelKind, ChannelName};
+use realtime::Cached;
 use realtime::Node;
-use realtime::app::App;
+use realtime::hub::ChannelFacts;
 use serde_json::{Map, Value, json};
 
 use super::At;
@@ -51,11 +52,19 @@ impl Attributes {
 }
 
 /// The asked-for attributes of a channel, those that apply to its kind.
-pub(super) fn describe(app: &App, channel: &str, wanted: Attributes) -> Value {
-    let facts = app.channels.get(channel);
+pub(super) async fn describe(signed: &Signed, channel: &str, wanted: Attributes) -> Value {
+    let facts = signed.node.channel(&signed.app, channel).await;
+    let cached = match wanted.cache && ChannelKind::of(channel).cache {
+        true => signed.node.cached(&signed.app, channel).await,
+        false => None,
+    };
+    shown(facts.as_ref(), cached, channel, wanted)
+}
+
+fn shown(facts: Option<&ChannelFacts>, cached: Option<Cached>, channel: &str, wanted: Attributes) -> Value {
     let mut out = Map::new();
     if wanted.users && channel.starts_with("presence-") {
-        out.insert("user_count".into(), facts.as_ref().and_then(|f| f.users).unwrap_or(0).into());
+        out.insert("user_count".into(), facts.and_then(|f| f.users).unwrap_or(0).into());
     }
     let subscriptions = facts.map_or(0, |f| f.subscriptions);
     if wanted.subscriptions {
@@ -65,7 +74,7 @@ pub(super) fn describe(app: &App, channel: &str, wanted: Attributes) -> Value {
         out.insert("connection_count".into(), subscriptions.into());
     }
     if wanted.cache && ChannelKind::of(channel).cache {
-        let cached = app.cached(channel).map(|cached| {
+        let cached = cached.map(|cached| {
             // Rounded up: what is still there has time left.
             json!({ "data": cached.data, "ttl": cached.ttl.as_secs_f64().ceil() as u64 })
         });
@@ -87,10 +96,10 @@ pub(super) async fn channels(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    Ok(signed.answer(list_channels(&signed)))
+    Ok(signed.answer(list_channels(&signed).await))
 }
 
-fn list_channels(signed: &Signed) -> Result<Response, ApiError> {
+async fn list_channels(signed: &Signed) -> Result<Response, ApiError> {
     let prefix = signed.param("filter_by_prefix").unwrap_or_default();
     let wanted = Attributes::parse(&signed.param("info").unwrap_or_default())?;
     if wanted.users && !prefix.starts_with("presence-") {
@@ -104,11 +113,11 @@ fn list_channels(signed: &Signed) -> Result<Response, ApiError> {
         ));
     }
     signed.admit_read()?;
-    let listed = signed.app.channels.list(&prefix);
+    let listed = signed.node.channels(&signed.app, &prefix).await;
     let channels: Map<String, Value> = listed
         .iter()
         .filter(|facts| !facts.name.starts_with('#'))
-        .map(|facts| (facts.name.to_string(), describe(&signed.app, &facts.name, wanted)))
+        .map(|facts| (facts.name.to_string(), shown(Some(facts), None, &facts.name, wanted)))
         .collect();
     Ok(json_response(json!({ "channels": channels }).to_string()))
 }
@@ -119,10 +128,10 @@ pub(super) async fn channel(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    Ok(signed.answer(one_channel(&signed, &channel)))
+    Ok(signed.answer(one_channel(&signed, &channel).await))
 }
 
-fn one_channel(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
+async fn one_channel(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
     parse_name(channel)?;
     let wanted = Attributes::parse(&signed.param("info").unwrap_or_default())?;
     if wanted.users && !channel.starts_with("presence-") {
@@ -136,13 +145,13 @@ fn one_channel(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
         )));
     }
     signed.admit_read()?;
-    Ok(occupation(signed, channel, wanted))
+    Ok(occupation(signed, channel, wanted).await)
 }
 
 /// What was asked for, and whether anybody is there.
-fn occupation(signed: &Signed, channel: &str, wanted: Attributes) -> Response {
-    let mut out = describe(&signed.app, channel, wanted);
-    out["occupied"] = signed.app.channels.get(channel).is_some().into();
+async fn occupation(signed: &Signed, channel: &str, wanted: Attributes) -> Response {
+    let mut out = describe(signed, channel, wanted).await;
+    out["occupied"] = signed.node.channel(&signed.app, channel).await.is_some().into();
     json_response(out.to_string())
 }
 
@@ -152,10 +161,10 @@ pub(super) async fn users(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    Ok(signed.answer(list_users(&signed, &channel)))
+    Ok(signed.answer(list_users(&signed, &channel).await))
 }
 
-fn list_users(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
+async fn list_users(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
     parse_name(channel)?;
     if !channel.starts_with("presence-") {
         return Err(ApiError::bad_request(format!(
@@ -163,8 +172,13 @@ fn list_users(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
         )));
     }
     signed.admit_read()?;
-    let users: Vec<Value> =
-        signed.app.channels.user_ids(channel).iter().map(|id| json!({ "id": &**id })).collect();
+    let users: Vec<Value> = signed
+        .node
+        .channel_users(&signed.app, channel)
+        .await
+        .iter()
+        .map(|id| json!({ "id": &**id }))
+        .collect();
     Ok(json_response(json!({ "users": users }).to_string()))
 }
 
@@ -175,14 +189,14 @@ pub(super) async fn stats(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    Ok(signed.answer(stats_of(&signed, &channel)))
+    Ok(signed.answer(stats_of(&signed, &channel).await))
 }
 
-fn stats_of(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
+async fn stats_of(signed: &Signed, channel: &str) -> Result<Response, ApiError> {
     parse_name(channel)?;
     signed.admit_read()?;
     let wanted = Attributes { users: true, connections: true, ..Attributes::default() };
-    Ok(occupation(signed, channel, wanted))
+    Ok(occupation(signed, channel, wanted).await)
 }
 
 /// Open connections of the app. Pusher has no such path; Laravel Pulse asks Reverb for it.
@@ -192,10 +206,11 @@ pub(super) async fn connections(
     request: Request,
 ) -> Result<Response, ApiError> {
     let signed = Signed::read(node, Whose::Id(&app_id), request).await?;
-    Ok(signed.answer(count_connections(&signed)))
+    Ok(signed.answer(count_connections(&signed).await))
 }
 
-fn count_connections(signed: &Signed) -> Result<Response, ApiError> {
+async fn count_connections(signed: &Signed) -> Result<Response, ApiError> {
     signed.admit_read()?;
-    Ok(json_response(json!({ "connections": signed.app.usage().connections }).to_string()))
+    let connections = signed.node.connections(&signed.app).await;
+    Ok(json_response(json!({ "connections": connections }).to_string()))
 }

@@ -75,7 +75,7 @@ pub(crate) struct Watched {
 }
 
 /// Rows as JSON, of which a person sees the payloads or doesn't.
-pub(crate) fn told(rows: &[Arc<Row>], payloads: bool) -> Value {
+fn told(rows: &[Arc<Row>], payloads: bool) -> Value {
     if payloads {
         return json!(rows);
     }

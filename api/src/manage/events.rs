@@ -29,7 +29,7 @@ use super::input::{Asked, Body, limit};
 use super::scope::{GrantedApp, ReadEvents, SendEvents};
 use super::{Answer, Manage, acts};
 use crate::channels::events::check;
-use crate::live::{Live, own_app, told};
+use crate::live::{Live, own_app};
 
 /// Rows of one page.
 const PAGE_MAX: u32 = 1_000;
@@ -140,7 +140,7 @@ pub(super) async fn publish_event(
             let whose = if own_cap { ", this app's own cap" } else { "" };
             Refusal::forbidden("over_quota", format!("{used} of {limit} messages of today are used{whose}."))
         }
-        PublishError::Overloaded => Refusal::unavailable(),
+        PublishError::Overloaded | PublishError::Alone => Refusal::unavailable(),
     })?;
     acts::often_in_app(&manage, &caller, Action::ApiSend, &app).await;
     Ok(Json(Published { recipients: published.recipients }))
@@ -200,19 +200,19 @@ impl FromRequestParts<Manage> for Console {
 
 /// What the debug console shows: connections, subscriptions, events, errors and webhooks of late
 ///
-/// Each node keeps the latest 1,000 rows or so in memory; those of the node that answers are given.
+/// Each node keeps the latest 1,000 rows or so in memory; those of all nodes are given, in the order of their times.
 #[utoipa::path(get, path = "/v1/apps/{id}/events", tag = "Events", security(("token" = ["events:read"])),
     params(("id" = u64, Path, description = "The app's id", minimum = 1001), EventsQuery), responses((status = 200, body = ConsolePage)))]
-pub(super) async fn list_events(console: Console, Asked(asked): Asked<EventsQuery>) -> Answer<ConsolePage> {
+pub(super) async fn list_events(
+    State(manage): State<Manage>,
+    console: Console,
+    Asked(asked): Asked<EventsQuery>,
+) -> Answer<ConsolePage> {
     let limit = limit(asked.limit.or(Some(200)), PAGE_MAX)?;
-    let page = console.app.console.after(asked.after.as_deref(), limit as usize);
-    let rows = match told(&page.rows, console.payloads) {
-        Value::Array(rows) => rows,
-        _ => Vec::new(),
-    };
+    let page = manage.node.rows(&console.app, asked.after.as_deref(), limit as usize, console.payloads).await;
     let stat = match realtime::console::stat(&console.app) {
         Value::Object(stat) => stat,
         _ => Map::new(),
     };
-    Ok(Json(ConsolePage { rows, cursor: page.cursor, lost: page.lost, stat }))
+    Ok(Json(ConsolePage { rows: page.rows, cursor: page.cursor, lost: page.lost, stat }))
 }

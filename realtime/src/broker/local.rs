@@ -1,4 +1,4 @@
-//! The broker of a single node: straight to the hub.
+//! To the hub of this node, which in a cluster passes it on to the others under the channel's lock.
 
 use std::sync::Arc;
 
@@ -10,13 +10,14 @@ use crate::app::App;
 use crate::node::Node;
 use crate::publish::Publication;
 
-/// No other node to reach.
+/// The hub.
 #[derive(Debug)]
 pub(crate) struct Local;
 
 impl Broker for Local {
     fn publish(&self, node: &Node, app: &Arc<App>, channel: &str, publication: &Publication<'_>) -> u64 {
-        if app.channels.get(channel).is_none() && !ChannelKind::of(channel).cache {
+        if node.cluster().is_none() && app.channels.get(channel).is_none() && !ChannelKind::of(channel).cache
+        {
             return 0; // nobody to encode for
         }
         let text = channel_event(publication.event, channel, publication.data, None);

@@ -53,7 +53,11 @@ pub(crate) async fn run(node: Node, system: Arc<App>) {
         rounds += 1;
         let watched = system.channels.list("private-dash-");
         for app in node.apps().with_news() {
-            fan_out(&node, &system, &app, |channel| watched.iter().any(|c| &*c.name == channel)).await;
+            let is_watched = |channel: &str| {
+                watched.iter().any(|c| &*c.name == channel)
+                    || node.cluster().is_some_and(|cluster| cluster.is_watched(channel))
+            };
+            fan_out(&node, &system, &app, is_watched).await;
         }
         if rounds.is_multiple_of(10) {
             for channel in watched.iter().filter(|c| c.name.ends_with("-stat")) {

@@ -50,6 +50,7 @@ impl Shard {
         let (app, socket_id, opened) = (session.app.clone(), session.socket_id, session.opened);
         let transport = conn.transport.shown();
         let count = session.subscriptions.len();
+        self.parked.forget(index);
         while let Some(last) =
             self.conns[index].session.as_ref().and_then(|s| s.subscriptions.len().checked_sub(1))
         {

@@ -9,16 +9,18 @@ use protocol::client_message::{ClientEvent, ClientMessage, ClientMessageError, S
 use protocol::close::CLIENT_EVENT_RATE;
 use protocol::json::data_text;
 use protocol::limits::{EVENT_DATA_BYTES_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX};
+use protocol::member::Member;
 use protocol::server_message;
 use protocol::webhook::Event;
 
 use super::Shard;
 use super::conn::{Session, Subscription};
+use super::parked::Waiter;
 use super::round::{LocalChannel, Subscriber};
 use crate::app::App;
 use crate::console::{Kind, Row, Source};
 use crate::frame;
-use crate::hub::{Channel, Joined, Left, PresenceFull};
+use crate::hub::{Channel, Joined, Joining, Left, NotJoined};
 use crate::meter::Class;
 use crate::node::Node;
 use crate::publish::PublishError;
@@ -29,7 +31,13 @@ const BAD_FRAMES_MAX: u32 = 10;
 
 impl Shard {
     pub(super) fn message(&mut self, index: usize, text: &str) {
-        match ClientMessage::parse(text) {
+        let message = ClientMessage::parse(text);
+        if let Ok(said) = &message
+            && self.parked.keeps(index, said, text)
+        {
+            return;
+        }
+        match message {
             Ok(ClientMessage::Ping) => self.send(index, &frame::text(server_message::PONG)),
             Ok(ClientMessage::Pong) => {}
             Ok(ClientMessage::Subscribe(wanted)) => self.subscribe(index, &wanted),
@@ -81,7 +89,8 @@ impl Shard {
     fn subscribe(&mut self, index: usize, wanted: &Subscribe<'_>) {
         let Some(session) = self.session(index) else { return };
         let (app, socket_id) = (session.app.clone(), session.socket_id);
-        let full = session.subscriptions.len() >= SUBSCRIPTIONS_PER_CONNECTION_MAX;
+        let full = session.subscriptions.len() + self.parked.of(index) >= SUBSCRIPTIONS_PER_CONNECTION_MAX;
+        let Some(session) = self.session(index) else { return };
         if session.subscriptions.iter().any(|s| *s.name == *wanted.channel) {
             return self.subscribe_again(index, &app, &wanted.channel);
         }
@@ -98,22 +107,40 @@ impl Shard {
             Ok(member) => member,
             Err(refusal) => return self.deny(index, &wanted.channel, &refusal),
         };
-        let kind = ChannelKind::of(&wanted.channel);
-        if kind.needs_auth() && !self.authorize(index) {
+        if ChannelKind::of(&wanted.channel).needs_auth() && !self.authorize(index) {
             return;
         }
-        let (node, limit, now) = (&self.node, app.snapshot().limits.presence_members_max, Instant::now());
+        let attached = self.node.cluster().is_some_and(|cluster| cluster.must_attach());
+        self.join(index, &wanted.channel, member, attached);
+    }
+
+    /// A subscription that waited to hear what other nodes have of its channel, and what its client said of the channel meanwhile.
+    pub(super) fn resume(&mut self, index: usize, channel: &str) {
+        let Some(Waiter { member, said, .. }) = self.parked.take(index, channel) else { return };
+        self.join(index, channel, member, false);
+        said.iter().for_each(|text| self.message(index, text));
+    }
+
+    /// Joins a channel that the client may have. `attached`: it waits until it is known what other nodes have of it.
+    fn join(&mut self, index: usize, channel: &str, member: Option<Member>, attached: bool) {
+        let Some(session) = self.session(index) else { return };
+        let (app, socket_id) = (session.app.clone(), session.socket_id);
+        let kind = ChannelKind::of(channel);
+        let (node, now) = (&self.node, Instant::now());
+        let members_max = app.snapshot().limits.presence_members_max;
         let announce = |channel: &mut Channel| {
             if let Some(member) = &member {
                 let text = server_message::member_added(&channel.name, &member.user_id, &member.user_info);
-                app.meter.count(&app.scope, Class::Presence, u64::from(channel.subscriptions()));
+                app.meter.count(&app.scope, Class::Presence, u64::from(channel.here()));
                 node.enter(channel, frame::text(&text), None);
             }
         };
         let (mut cached, mut missed) = (None, false);
         let settled = |channel: &mut Channel, joined: &Joined| {
-            if kind.access != Access::ServerToUser {
-                record_join(node, &app, joined);
+            match node.cluster() {
+                Some(cluster) => cluster.touch(node, &app, channel),
+                None if kind.access != Access::ServerToUser => record_join(node, &app, joined),
+                None => {}
             }
             if kind.cache {
                 cached = app.cache.frame(&joined.name, now);
@@ -122,15 +149,24 @@ impl Shard {
                     node.webhooks().record(&app, || Event::CacheMiss { channel: joined.name.clone() });
                 }
             }
-            node.count_changed(&app, channel, now);
+            node.count_changed(&app, channel, now, true);
         };
-        let who = (self.id, socket_id);
-        let joined = app.channels.join(&wanted.channel, who, member.as_ref(), limit, announce, settled);
-        let joined = match joined {
+        let clustered = node.cluster().is_some();
+        let who =
+            Joining { shard: self.id, socket_id, member: member.as_ref(), members_max, attached, clustered };
+        let joined = match app.channels.join(channel, who, announce, settled) {
             Ok(joined) => joined,
-            Err(PresenceFull) => {
-                let refusal = Refusal::limit(format!("a presence channel has at most {limit} members"));
-                return self.deny(index, &wanted.channel, &refusal);
+            Err(NotJoined::PresenceFull) => {
+                let refusal = Refusal::limit(format!("a presence channel has at most {members_max} members"));
+                return self.deny(index, channel, &refusal);
+            }
+            Err(NotJoined::Unattached) => {
+                let place = self.place(index);
+                self.parked.add(index, channel, member);
+                if let Some(cluster) = self.node.cluster() {
+                    cluster.attach(&self.node, &app, channel, place);
+                }
+                return;
             }
         };
         let channel = self.channels.entry(joined.id).or_insert_with(|| Box::new(LocalChannel::new(app.id())));
@@ -160,11 +196,11 @@ impl Shard {
                 row.details = details;
             });
         };
-        if joined.occupied {
+        if joined.occupied && !clustered {
             record(Kind::Occupied, "first subscriber".into());
         }
         record(Kind::Subscribed, counted(joined.subscriptions, joined.users));
-        if joined.member_added {
+        if joined.member_added && !clustered {
             let user = joined.user_id.as_deref().unwrap_or_default();
             record(
                 Kind::MemberAdded,
@@ -221,11 +257,14 @@ impl Shard {
         self.remove_subscriber(&gone);
         let settled = |channel: &mut Channel, left: &Left| {
             if let Some(user) = gone.user_id.as_ref().filter(|_| left.member_removed) {
-                app.meter.count(&app.scope, Class::Presence, u64::from(channel.subscriptions()));
+                app.meter.count(&app.scope, Class::Presence, u64::from(channel.here()));
                 node.enter(channel, frame::text(&server_message::member_removed(&channel.name, user)), None);
             }
-            node.count_changed(&app, channel, Instant::now());
-            record_leave(&node, &app, &gone, left);
+            node.count_changed(&app, channel, Instant::now(), true);
+            match node.cluster() {
+                Some(cluster) => cluster.touch(&node, &app, channel),
+                None => record_leave(&node, &app, &gone, left),
+            }
         };
         let user = gone.user_id.as_deref();
         let left = app.channels.leave(&gone.name, (shard, socket_id), user, settled);
@@ -239,14 +278,15 @@ impl Shard {
             });
         };
         record(Kind::Unsubscribed, counted(left.subscriptions, left.users));
-        if left.member_removed {
+        let clustered = self.node.cluster().is_some();
+        if left.member_removed && !clustered {
             let user = gone.user_id.as_deref().unwrap_or_default();
             record(
                 Kind::MemberRemoved,
                 format!("user {user} left · {}", counted(left.subscriptions, left.users)),
             );
         }
-        if left.vacated {
+        if left.vacated && !clustered {
             record(Kind::Vacated, "last one left".into());
         }
     }
@@ -312,8 +352,8 @@ impl Shard {
                         format!("Client event refused: {used} of {limit} messages of today are used{whose}");
                     (None, text)
                 }
-                Err(PublishError::Overloaded) => {
-                    (None, "Client event refused: the node is overloaded".into())
+                Err(error @ (PublishError::Overloaded | PublishError::Alone)) => {
+                    (None, format!("Client event refused: {error}"))
                 }
             }
         } else {

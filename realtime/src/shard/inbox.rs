@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Send(Place, Bytes),
     /// Close one connection.
     Close(Place, u16, Arc<str>),
+    /// A connection waited to hear what other nodes have of a channel: it may join now.
+    Resume(Place, Arc<str>),
     /// What an HTTP client sent; who sent it is told by `done` when the shard is through with it.
     Receive {
         from: Arc<Outbox>,
@@ -71,8 +73,8 @@ pub(crate) enum Command {
     },
     /// Close the sockets of an app that are on a channel which begins with one of these, with 4200.
     CloseOn(u64, Arc<[String]>, Arc<str>),
-    /// Close everything with 4200, spread over this time.
-    Drain(Duration),
+    /// Close everything with 4200 and this reason, spread over this time.
+    Drain(Duration, &'static str),
     /// End the thread.
     Stop,
 }

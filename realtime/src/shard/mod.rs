@@ -12,6 +12,7 @@ mod dispatch;
 mod fan_out;
 pub(crate) mod inbox;
 mod over_http;
+mod parked;
 mod parsers;
 mod queue;
 mod receive;
@@ -37,6 +38,7 @@ use slab::Slab;
 
 use self::conn::{Conn, Session};
 use self::inbox::{Command, Inbox, Place};
+use self::parked::Parked;
 use self::parsers::Parsers;
 use self::round::{LocalChannel, Spares};
 use self::socket::{STALLED_SECONDS_MAX, Sent};
@@ -88,6 +90,7 @@ impl Starter {
             wheel: Wheel::default(),
             generation: 0,
             drain: None,
+            parked: Parked::default(),
             stop: false,
         }
     }
@@ -115,6 +118,8 @@ pub(crate) struct Shard {
     wheel: Wheel,
     generation: u32,
     drain: Option<sweep::Drain>,
+    /// Who waits to hear what other nodes have of a channel.
+    parked: Parked,
     stop: bool,
 }
 
@@ -212,6 +217,11 @@ impl Shard {
                     self.guarded(index, |shard, index| shard.close(index, code, &reason));
                 }
             }
+            Command::Resume(place, channel) => {
+                if let Some(index) = self.at(place) {
+                    self.guarded(index, |shard, index| shard.resume(index, &channel));
+                }
+            }
             Command::Receive { from, received, done } => {
                 self.receive_http(&from, &received);
                 let _ = done.send(());
@@ -239,7 +249,7 @@ impl Shard {
                     self.guarded(index, |shard, index| shard.close(index, code, &reason));
                 }
             }
-            Command::Drain(over) => self.begin_drain(over),
+            Command::Drain(over, reason) => self.begin_drain(over, reason),
             Command::Stop => self.stop = true,
         }
     }

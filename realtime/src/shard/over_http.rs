@@ -188,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn a_drain_tells_http_sessions_4200() {
         let (mut shard, _outbox, mut reader) = shard_with_an_http_session().await;
-        shard.begin_drain(Duration::ZERO);
+        shard.begin_drain(Duration::ZERO, "");
         at(&mut shard, 1);
         assert!(matches!(reader.next().await, Next::Farewell(4_200, _)));
         at(&mut shard, 1 + CLOSE_SECONDS);

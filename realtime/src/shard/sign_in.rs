@@ -21,7 +21,8 @@ use crate::meter::{Class, Permit};
 impl Shard {
     pub(super) fn sign_in(&mut self, index: usize, wanted: &SignIn<'_>) {
         let Some(session) = self.session(index) else { return };
-        let (app, socket_id) = (session.app.clone(), session.socket_id.to_string());
+        let (app, own_id) = (session.app.clone(), session.socket_id);
+        let socket_id = own_id.to_string();
         let user = match check(&app, &socket_id, wanted) {
             Ok(user) => user,
             Err(message) => return self.error(index, None, &format!("Sign-in refused: {message}")),
@@ -44,9 +45,12 @@ impl Shard {
             },
         };
         app.users.sign_in(&signed_in.id, place, |watcher| self.node.tell_online(&app, &user.id, watcher));
+        let who = (self.id, own_id);
+        self.node.tell_signed_in(&app, &user.id, who, true);
         self.send(index, &frame::text(&server_message::signin_success(&wanted.user_data)));
         if !signed_in.watchlist.is_empty() {
             let snapshot = app.users.watch(place, &signed_in.watchlist);
+            self.node.watch_elsewhere(&app, &signed_in.watchlist);
             let text = server_message::watchlist_events(&snapshot.online, &snapshot.offline);
             app.meter.count(&app.scope, Class::Presence, 1);
             self.send(index, &frame::text(&text));
@@ -65,6 +69,7 @@ impl Shard {
             // The socket ended while it was written to.
             None => {
                 app.users.unwatch(place, &signed_in.watchlist);
+                self.node.tell_signed_in(&app, &signed_in.id, who, false);
                 return self.node.sign_out(&app, &signed_in.id, place);
             }
         }
@@ -83,14 +88,16 @@ impl Shard {
     /// Takes a connection out of the list of users.
     pub(super) fn sign_out(&mut self, index: usize) {
         let place = self.place(index);
+        let shard = self.id;
         let Some(session) = self.session(index) else { return };
         let Some(user) = session.user.take() else { return };
-        let app = session.app.clone();
+        let (app, who) = (session.app.clone(), (shard, session.socket_id));
         app.users.unwatch(place, &user.watchlist);
+        self.node.tell_signed_in(&app, &user.id, who, false);
         self.node.sign_out(&app, &user.id, place);
     }
 
-    fn place(&self, index: usize) -> Place {
+    pub(super) fn place(&self, index: usize) -> Place {
         let generation = self.conns.get(index).map_or(0, |conn| conn.generation);
         Place { shard: self.id, index: index as u32, generation }
     }

@@ -20,6 +20,7 @@ use crate::frame;
 pub(super) struct Drain {
     started: Instant,
     over: Duration,
+    reason: &'static str,
     all: usize,
     /// Sockets still to close, with their generation.
     left: Vec<(usize, u32)>,
@@ -126,13 +127,13 @@ impl Shard {
         self.look_by(index, self.now + CLOSE_SECONDS);
     }
 
-    pub(super) fn begin_drain(&mut self, over: Duration) {
+    pub(super) fn begin_drain(&mut self, over: Duration, reason: &'static str) {
         let mut left: Vec<(usize, u32)> = self.conns.iter().map(|(i, c)| (i, c.generation)).collect();
         // In no order that means anything, so that neighbours don't come back together.
         for i in (1..left.len()).rev() {
             left.swap(i, rand::random_range(0..=i));
         }
-        self.drain = Some(Drain { started: Instant::now(), over, all: left.len(), left });
+        self.drain = Some(Drain { started: Instant::now(), over, reason, all: left.len(), left });
     }
 
     fn go_on_draining(&mut self) {
@@ -144,10 +145,14 @@ impl Shard {
         };
         let keep = (drain.all as f64 * (1.0 - part.min(1.0))) as usize;
         let now = drain.left.split_off(keep.min(drain.left.len()));
+        let reason = drain.reason;
+        if drain.left.is_empty() {
+            self.drain = None;
+        }
         for (index, generation) in now {
             if self.conns.get(index).is_some_and(|c| c.generation == generation) {
                 self.guarded(index, |shard, index| {
-                    shard.close(index, CloseCode::Reconnect.code(), "The server is restarting: reconnect");
+                    shard.close(index, CloseCode::Reconnect.code(), reason);
                 });
             }
         }

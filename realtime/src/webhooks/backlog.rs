@@ -31,6 +31,8 @@ pub(crate) struct AppBacklog {
 pub(crate) struct Recorded {
     pub(crate) app: Arc<App>,
     pub(crate) event: Event,
+    /// It is an end that was waited for.
+    pub(crate) waited: bool,
     pub(crate) charge: Charge,
 }
 
@@ -61,6 +63,15 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Takes a happening, or counts it as dropped.
     pub(crate) fn push(&self, app: &Arc<App>, event: Event) {
+        self.push_as(app, event, false);
+    }
+
+    /// Takes an end that has waited for its time.
+    pub(crate) fn push_ended(&self, app: &Arc<App>, event: Event) {
+        self.push_as(app, event, true);
+    }
+
+    fn push_as(&self, app: &Arc<App>, event: Event, waited: bool) {
         let bytes = EVENT_BYTES + event.weight();
         let charge = Charge { app: app.clone(), node: self.bytes.clone(), bytes };
         let of_app = app.backlog.bytes.fetch_add(bytes, Relaxed) + bytes;
@@ -69,7 +80,7 @@ impl Backlog {
             self.dropped(app, 1);
             return;
         }
-        self.queue.lock().push_back(Recorded { app: app.clone(), event, charge });
+        self.queue.lock().push_back(Recorded { app: app.clone(), event, waited, charge });
         self.news.notify_one();
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct Batches {
 impl Batches {
     /// Gives an event to each endpoint that wants it.
     pub(crate) fn add(&mut self, recorded: Recorded, now: Instant) {
-        let Recorded { app, event, charge } = recorded;
+        let Recorded { app, event, charge, .. } = recorded;
         let snapshot = app.snapshot();
         let wanted = |e: &&Endpoint| e.wants(event.kind(), event.channel());
         if !snapshot.webhooks.iter().any(|e| wanted(&e)) {

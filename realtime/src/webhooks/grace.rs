@@ -41,6 +41,9 @@ fn key(app_id: u64, event: &Event) -> Option<(Key, bool)> {
 impl Grace {
     /// Takes a happening; gives it back if it is to be told now.
     pub(crate) fn take(&mut self, recorded: Recorded, now: Instant) -> Option<Recorded> {
+        if recorded.waited {
+            return Some(recorded);
+        }
         let Some((key, begins)) = key(recorded.app.id(), &recorded.event) else { return Some(recorded) };
         let waiting = self.by_key.remove(&key).and_then(|seq| self.waiting.remove(&seq));
         if begins {

@@ -10,6 +10,8 @@
 //! has claimed it; a claim runs out when its node dies. What a killed process loses is what was not yet stored: a batch that
 //! was filling, and ends in their grace. It decides nothing about who may do what on a channel.
 
+pub(crate) use grace::GRACE;
+
 pub(crate) mod backlog;
 mod batch;
 mod collect;
@@ -132,6 +134,13 @@ impl Webhooks {
         let event = event();
         if endpoint::any_wants(&snapshot.webhooks, event.kind()) {
             self.backlog.push(app, event);
+        }
+    }
+
+    /// Takes an end that has waited already, and was not taken back.
+    pub(crate) fn record_ended(&self, app: &Arc<App>, event: impl FnOnce() -> Event) {
+        if self.wants(app, Kind::ChannelVacated) || self.wants(app, Kind::MemberRemoved) {
+            self.backlog.push_ended(app, event());
         }
     }
 

@@ -179,7 +179,8 @@ impl Site {
         let system = tenancy::instance::system_app(&db).await.unwrap();
         let source = wiring::Source { db: db.clone(), system, static_app: None, cluster: "local".to_owned() };
         let sink = Arc::new(wiring::Sink(db.clone()));
-        let node = Node::start(NodeConfig { workers: 1 }, Arc::new(source), sink).await.unwrap();
+        let node =
+            Node::start(NodeConfig { workers: 1, cluster: None }, Arc::new(source), sink).await.unwrap();
         let settings = api::manage::Settings {
             public_url: public_url.map(str::to_owned),
             cluster: "local".to_owned(),
