@@ -100,11 +100,11 @@ export function errorCodes(pusher) {
 
 /**
  * A pusher-js client whose back end signs it in as `id`, once `#server-to-user-{id}` is open. `told` has the events that were
- * sent to the user.
+ * sent to the user; `watchlist` are the ids whom the user watches.
  */
-export async function signedIn(t, server, app, id) {
+export async function signedIn(t, server, app, id, { watchlist } = {}) {
   const sdk = backEnd(server, app);
-  const pusher = client(t, server, app, { options: { userAuthentication: { customHandler: ({ socketId }, done) => done(null, sdk.authenticateUser(socketId, { id })) } } });
+  const pusher = client(t, server, app, { options: { userAuthentication: { customHandler: ({ socketId }, done) => done(null, sdk.authenticateUser(socketId, { id, watchlist })) } } });
   pusher.told = [];
   pusher.user.bind_global((event, data) => pusher.told.push({ event, data }));
   await connected(pusher);

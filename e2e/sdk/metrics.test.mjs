@@ -3,10 +3,17 @@ import { after } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { startServer, story, until } from './harness.mjs';
+import { startRedis } from './redis.mjs';
 import { client, subscribed } from './clients.mjs';
 
-const server = await startServer();
-after(() => server.stop());
+// A node of a cluster has all metrics that there are.
+const ends = [];
+const redis = await startRedis({ after: (end) => ends.push(end) });
+const server = await startServer({ env: { FANFARE_REDIS_URL: redis.url } });
+after(async () => {
+  await server.stop();
+  await Promise.all(ends.map((end) => end()));
+});
 const url = await until(() => /metrics are at (http:\S+)/.exec(server.output)?.[1], 'the address of the metrics');
 
 /** The value of a series, written as in the answer; 0 when it is not there. */
