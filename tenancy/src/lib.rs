@@ -15,6 +15,7 @@
 
 mod access;
 pub mod account;
+pub mod api_answer;
 pub mod app;
 pub mod audit;
 pub mod backup;

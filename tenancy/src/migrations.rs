@@ -39,6 +39,7 @@ const ALL: &[Embedded] = embedded![
     19 "instance" "0019_instance.sql",
     20 "notices_and_exports" "0020_notices_and_exports.sql",
     21 "overage" "0021_overage.sql",
+    23 "api_answers" "0023_api_answers.sql",
 ];
 
 /// All migrations for SQLite.

@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
     [
         crate::access::ALL,
         crate::account::ALL,
+        crate::api_answer::ALL,
         crate::app::ALL,
         crate::app::create::ALL,
         crate::app::edit::ALL,

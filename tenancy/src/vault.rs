@@ -36,6 +36,8 @@ pub enum Purpose {
     SecondFactor,
     /// The link of a mail that waits; its row is the mail's id.
     MailLink,
+    /// An answer of the management API that may come again; its row is `ACCOUNT/NAME`.
+    ApiAnswer,
 }
 
 impl Purpose {
@@ -46,6 +48,7 @@ impl Purpose {
             Purpose::WebhookHeaders => "webhook_endpoints.headers",
             Purpose::SecondFactor => "second_factors.secret",
             Purpose::MailLink => "mail_outbox.link",
+            Purpose::ApiAnswer => "api_answers.answer",
         }
     }
 }

@@ -7,6 +7,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
 use super::error::{ErrorAnswer, ErrorFacts};
+use super::idempotency::KEY_CHARS_MAX;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,6 +57,13 @@ const WITH_BODY: [(&str, &str); 4] = [
     ("422", "A parameter or field can't be what it is"),
 ];
 
+/// Those of operations that take an `Idempotency-Key`.
+const WITH_KEY: [(&str, &str); 3] = [
+    ("409", "The `Idempotency-Key` was used for another request, or its request is under way"),
+    ("413", "The body is too large"),
+    ("422", "A parameter or field can't be what it is"),
+];
+
 /// Adds what all operations share.
 pub(super) fn complete(document: Document) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
@@ -65,8 +73,9 @@ pub(super) fn complete(document: Document) -> Value {
         "token": { "type": "http", "scheme": "bearer", "description": "A token of the form `ff_…`.", "x-scopes": scopes }
     });
     let paths = document["paths"].as_object_mut();
-    for operation in paths.into_iter().flatten().flat_map(|(_, item)| item.as_object_mut()).flatten() {
-        let operation = operation.1;
+    for (method, operation) in
+        paths.into_iter().flatten().flat_map(|(_, item)| item.as_object_mut()).flatten()
+    {
         let has = |name: &str, operation: &Value| operation.get(name).is_some_and(|value| !value.is_null());
         let mut statuses: Vec<(&str, &str)> = ALWAYS.to_vec();
         if has("parameters", operation) {
@@ -75,6 +84,10 @@ pub(super) fn complete(document: Document) -> Value {
         if has("requestBody", operation) {
             statuses.extend(WITH_BODY);
         }
+        if method == "post" {
+            statuses.extend(WITH_KEY);
+            may_be_repeated(operation);
+        }
         for (status, words) in statuses {
             if operation["responses"].get(status).is_none() {
                 operation["responses"][status] = refused(words);
@@ -82,6 +95,27 @@ pub(super) fn complete(document: Document) -> Value {
         }
     }
     document
+}
+
+/// Names the header `Idempotency-Key`, and that of an answer that comes again.
+fn may_be_repeated(operation: &mut Value) {
+    let key = json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "The same request under the same key within 24 hours is not done again: its first answer comes again.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[!-~]+$" }
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(key),
+        None => operation["parameters"] = json!([key]),
+    }
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if status.starts_with('2') {
+            response["headers"]["Idempotent-Replayed"] = json!({
+                "description": "`true`: this answer was given before, under the same `Idempotency-Key`",
+                "schema": { "type": "string" }
+            });
+        }
+    }
 }
 
 fn refused(words: &str) -> Value {

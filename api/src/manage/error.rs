@@ -119,6 +119,14 @@ impl Refusal {
         }
     }
 
+    pub(super) fn too_many_keys(max: i64) -> Refusal {
+        let text = format!("The organisation used {max} idempotency keys in a day, the most there can be.");
+        Refusal {
+            retry_after: Some(60),
+            ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_idempotency_keys", text)
+        }
+    }
+
     pub(super) fn unavailable() -> Refusal {
         let text = "The server can't do this right now. Try again in a moment.";
         Refusal { retry_after: Some(1), ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text) }

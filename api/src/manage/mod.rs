@@ -12,6 +12,7 @@ mod deliveries;
 mod document;
 mod error;
 mod events;
+mod idempotency;
 mod input;
 mod invitations;
 mod keys;
@@ -110,6 +111,7 @@ pub fn router(node: Node, db: Db, settings: Settings) -> Router {
     let text = document::complete(api).to_string();
     let json = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "public, max-age=300")];
     operations
+        .layer(axum::middleware::from_fn_with_state(manage.clone(), idempotency::once))
         .merge(cli::routes())
         .route("/v1/openapi.json", get(async move || (json, text.clone())))
         .method_not_allowed_fallback(async || Refusal::method())

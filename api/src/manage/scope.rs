@@ -88,7 +88,11 @@ impl Caller {
         By { user_id: Some(self.bearer.user.id.clone()), label, client: self.client.clone(), via: Via::Api }
     }
 
-    async fn of(parts: &Parts, manage: &Manage) -> Result<Caller, Refusal> {
+    /// Once for each request: what went before a handler may have asked already.
+    pub(super) async fn of(parts: &Parts, manage: &Manage) -> Result<Caller, Refusal> {
+        if let Some(known) = parts.extensions.get::<Caller>() {
+            return Ok(known.clone());
+        }
         let given = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let text = given.and_then(token_in).ok_or_else(Refusal::no_token)?;
         let ip = parts.extensions.get::<PeerAddr>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0);
@@ -118,7 +122,7 @@ impl Caller {
     }
 
     /// An app that both the token and its person see.
-    async fn app(&self, manage: &Manage, id: &str) -> Result<App, Refusal> {
+    pub(super) async fn app(&self, manage: &Manage, id: &str) -> Result<App, Refusal> {
         let canonical = id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0');
         let id: u64 = id.parse().ok().filter(|_| canonical).ok_or_else(Refusal::no_app)?;
         if self.bearer.token.app_id.is_some_and(|only| only != id) {

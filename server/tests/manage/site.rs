@@ -176,6 +176,15 @@ impl Site {
     pub(crate) async fn at(public_url: Option<&str>) -> Site {
         let db = Db::connect("sqlite::memory:").await.unwrap();
         db.migrate().await.unwrap();
+        Site::over(db, public_url).await
+    }
+
+    /// Another node over the same database.
+    pub(crate) async fn beside(&self) -> Site {
+        Site::over(self.db.clone(), None).await
+    }
+
+    async fn over(db: Db, public_url: Option<&str>) -> Site {
         let system = tenancy::instance::system_app(&db).await.unwrap();
         let source = wiring::Source { db: db.clone(), system, static_app: None, cluster: "local".to_owned() };
         let sink = Arc::new(wiring::Sink(db.clone()));
@@ -238,6 +247,16 @@ impl Site {
             request = request.header("content-type", kind);
         }
         self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// A POST under an `Idempotency-Key`.
+    pub(crate) async fn under(&self, key: &str, path: &str, token: &str, body: &Value) -> Answer {
+        let request = Request::post(path)
+            .header("host", "127.0.0.1")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
     pub(crate) async fn as_pusher_cli(&self, path: &str, token: &str) -> Answer {

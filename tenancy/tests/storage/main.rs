@@ -2,6 +2,7 @@
 //! and on a real PostgreSQL, each time on a database of its own.
 
 mod accounts;
+mod api_answers;
 mod apps;
 mod audit;
 mod backup;
