@@ -159,6 +159,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         public_url: config.url.clone(),
         cluster: config.cluster.clone(),
         webhook_allow: config.webhook_allow.clone(),
+        bills: billing.is_some(),
     };
     let router = routes(&node, &db, billing.as_ref(), dashboard, management);
     if let Some(tls) = tls.clone() {

@@ -1,5 +1,7 @@
 //! The management API through its routes, over a real database and a real node: who may what, with which scope, and whose.
 
+#[path = "manage/billing.rs"]
+mod billing;
 #[path = "manage/idempotency.rs"]
 mod idempotency;
 #[path = "manage/site.rs"]

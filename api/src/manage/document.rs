@@ -15,7 +15,7 @@ use super::idempotency::KEY_CHARS_MAX;
         title = "Fanfare management API",
         version = "1",
         license(name = "MIT", identifier = "MIT"),
-        description = "Apps, keys, people, usage, limits, webhooks, events and the audit log of one organisation. \
+        description = "Apps, keys, people, usage, limits, billing, webhooks, events and the audit log of one organisation. \
             Send a token that was made under API tokens: `Authorization: Bearer ff_…`. All times are UTC."
     ),
     servers((url = "/", description = "This server")),
@@ -25,6 +25,7 @@ use super::idempotency::KEY_CHARS_MAX;
         (name = "Keys", description = "Key pairs of an app"),
         (name = "Events", description = "Publish, and watch what happens"),
         (name = "Usage", description = "What is used, and what may be"),
+        (name = "Billing", description = "The plan, and how it is paid"),
         (name = "Webhooks", description = "Endpoints, deliveries, sending again"),
         (name = "People", description = "Members and invitations"),
         (name = "Audit log", description = "What was done, by whom")

@@ -1,4 +1,4 @@
-//! The management API, `/v1`: apps, keys, people, usage, limits, webhooks, events and the audit log, for programs that have a
+//! The management API, `/v1`: apps, keys, people, usage, limits, billing, webhooks, events and the audit log, for programs that have a
 //! token. Handlers parse, call the same verbs of `tenancy` as the pages do, and answer; what a token may is asked in `scope`,
 //! refusals stand in `error`. Its document is made from the handlers (`document`), so neither has what the other lacks.
 //!
@@ -7,6 +7,7 @@
 mod acts;
 mod apps;
 mod audit_log;
+mod billing;
 mod cli;
 mod deliveries;
 mod document;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub cluster: String,
     /// Where webhooks may go beside the public internet.
     pub webhook_allow: Allow,
+    /// Plans are sold here.
+    pub bills: bool,
 }
 
 /// The state of the routes.
@@ -85,6 +88,7 @@ fn operations() -> OpenApiRouter<Manage> {
         .routes(routes!(usage::app_usage))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))
+        .routes(routes!(billing::billing))
         .routes(routes!(webhooks::list_endpoints, webhooks::create_endpoint))
         .routes(routes!(webhooks::get_endpoint, webhooks::update_endpoint, webhooks::delete_endpoint))
         .routes(routes!(deliveries::list_deliveries))

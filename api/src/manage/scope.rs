@@ -62,6 +62,7 @@ acts! {
     ManageWebhooks Some(Scope::WebhooksWrite), ManageApps, false;
     RepeatWebhooks Some(Scope::WebhooksWrite), SendEvents, false;
     ReadStats Some(Scope::StatsRead), SeeStats, false;
+    ReadBilling Some(Scope::BillingRead), ManageBilling, false;
     ReadMembers Some(Scope::MembersRead), ManagePeople, false;
     ManageMembers Some(Scope::MembersWrite), ManagePeople, false;
     ReadAudit Some(Scope::AuditRead), ManagePeople, false;

@@ -72,6 +72,7 @@ pub(crate) const TABLE: &[Line] = &[
     line("GET", "/v1/apps/{id}/usage", "", 200, true),
     line("GET", "/v1/usage", "", 200, true),
     line("GET", "/v1/limits", "", 200, true),
+    line("GET", "/v1/billing", "", 200, false),
     line("GET", "/v1/apps/{id}/webhooks", "", 200, false),
     line(
         "POST",
@@ -174,17 +175,26 @@ impl Site {
 
     /// With this public address, or none.
     pub(crate) async fn at(public_url: Option<&str>) -> Site {
+        let db = Site::database().await;
+        Site::over(db, public_url, true).await
+    }
+
+    pub(crate) async fn that_bills_nobody() -> Site {
+        Site::over(Site::database().await, None, false).await
+    }
+
+    async fn database() -> Db {
         let db = Db::connect("sqlite::memory:").await.unwrap();
         db.migrate().await.unwrap();
-        Site::over(db, public_url).await
+        db
     }
 
     /// Another node over the same database.
     pub(crate) async fn beside(&self) -> Site {
-        Site::over(self.db.clone(), None).await
+        Site::over(self.db.clone(), None, true).await
     }
 
-    async fn over(db: Db, public_url: Option<&str>) -> Site {
+    async fn over(db: Db, public_url: Option<&str>, bills: bool) -> Site {
         let system = tenancy::instance::system_app(&db).await.unwrap();
         let source = wiring::Source { db: db.clone(), system, static_app: None, cluster: "local".to_owned() };
         let sink = Arc::new(wiring::Sink(db.clone()));
@@ -194,6 +204,7 @@ impl Site {
             public_url: public_url.map(str::to_owned),
             cluster: "local".to_owned(),
             webhook_allow: protocol::webhook_url::Allow::default(),
+            bills,
         };
         let router = api::manage::router(node.clone(), db.clone(), settings);
         Site { router, db, _node: node }
@@ -310,9 +321,9 @@ impl Person {
         text
     }
 
-    /// A token with all scopes, of somebody who was an Admin and is a Viewer now.
+    /// A token with all scopes, of somebody who was an Owner and is a Viewer now.
     pub(crate) async fn fallen(&self, site: &Site) -> String {
-        let fallen = site.member("fallen@shop.example", Role::Admin, self).await;
+        let fallen = site.member("fallen@shop.example", Role::Owner, self).await;
         let token = fallen.token(site, Scope::ALL).await;
         let viewer = Place { role: Role::Viewer, apps: None };
         member::change(&site.db, &self.by, Role::Owner, &self.account.id, &fallen.user.id, &viewer)

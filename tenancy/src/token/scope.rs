@@ -42,6 +42,7 @@ scopes! {
     WebhooksRead "webhooks:read" SeePayloads "Webhook endpoints and what was sent to them",
     WebhooksWrite "webhooks:write" SendEvents "Make, change and delete webhook endpoints; send webhooks again",
     StatsRead "stats:read" SeeStats "Usage and limits",
+    BillingRead "billing:read" ManageBilling "The plan, and how it is paid",
     MembersRead "members:read" ManagePeople "People and open invitations",
     MembersWrite "members:write" ManagePeople "Invite people, change roles, remove people",
     AuditRead "audit:read" ManagePeople "The audit log",
