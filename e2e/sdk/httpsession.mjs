@@ -2,16 +2,19 @@
 // would. And a proxy that counts requests, for what an official client does by itself.
 import { randomBytes } from 'node:crypto';
 import http from 'node:http';
+import https from 'node:https';
 import { constants, createGunzip } from 'node:zlib';
 import { until } from './harness.mjs';
 
 const QUERY = 'protocol=7&client=js&version=8.6.0';
 const sessionName = () => `${Math.floor(Math.random() * 1_000)}/${[...randomBytes(8)].map((byte) => (byte % 32).toString(32)).join('')}`;
 
-/** One request to its end: `{ status, headers, text }`. */
+const by = (server) => (server.tls ? https : http);
+
+/** One request to its end: `{ status, headers, text }`. A server with `tls` is asked over it. */
 export function call(server, method, path, { body, headers = {} } = {}) {
   return new Promise((resolve, reject) => {
-    const request = http.request({ host: server.host, port: server.port, method, path, headers, agent: false }, (response) => {
+    const request = by(server).request({ host: server.host, port: server.port, method, path, headers, agent: false }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk) => {
         text += chunk;
@@ -40,7 +43,7 @@ export class HttpSession {
     const stream = { lines: [], ended: false };
     await new Promise((resolve, reject) => {
       const path = `${this.base}/xhr_streaming?${this.query}`;
-      const request = http.request({ host: this.server.host, port: this.server.port, method: 'POST', path, headers: this.headers, agent: false }, (response) => {
+      const request = by(this.server).request({ host: this.server.host, port: this.server.port, method: 'POST', path, headers: this.headers, agent: false }, (response) => {
         stream.status = response.statusCode;
         stream.headers = response.headers;
         let rest = '';
