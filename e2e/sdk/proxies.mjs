@@ -53,7 +53,7 @@ const KINDS = {
   },
   caddy({ folder, port, cert, control, realtime }) {
     const text = put(read('Caddyfile'), [
-      ['\tadmin off\n', '\tadmin off\n\tauto_https disable_redirects\n\tpersist_config off\n'],
+      ['\tadmin off\n', '\tadmin off\n\tauto_https disable_redirects\n'],
       ['{$FANFARE_HOST:localhost} {\n', `{$FANFARE_HOST:localhost} {\n\tbind 127.0.0.1\n\ttls ${cert.cert} ${cert.key}\n`],
     ]);
     const env = { FANFARE_HOST: `https://127.0.0.1:${port}`, FANFARE_CONTROL: control, FANFARE_REALTIME: realtime.join(' '), XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
