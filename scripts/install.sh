@@ -21,6 +21,11 @@ debian() {
     python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)
     command -v node > /dev/null || missing+=(nodejs)
     [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+    # The files of deploy/ are checked and run by the programs that read them.
+    [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+    [ -x /usr/bin/caddy ] || missing+=(caddy)
+    command -v promtool > /dev/null || missing+=(prometheus)
+    command -v systemd-analyze > /dev/null || missing+=(systemd)
     command -v npm > /dev/null || missing+=(npm)
     command -v redis-server > /dev/null || missing+=(redis-server)
     # Makes the certificate of the TLS stories.
@@ -56,7 +61,7 @@ node_packages() {
 
 python_packages() {
     local venv=e2e/sdk/.venv wanted=e2e/sdk/python/requirements.txt
-    if cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import pusher' 2> /dev/null && [ -x "$venv/bin/st" ]; then return 0; fi
+    if cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c 'import pusher' 2> /dev/null && [ -x "$venv/bin/st" ] && [ -x "$venv/bin/hadolint" ]; then return 0; fi
     echo "Installing PyPI packages of $wanted"
     rm -rf "$venv"
     python3 -m venv "$venv"

@@ -75,10 +75,8 @@ for (const [kind, proxy] of proxies) {
     await liar.signIn(OWNER);
     const account = await liar.page('/dash/account');
     assert.equal(account.status, 200);
-    const addresses = [...account.text.matchAll(/<code>([^<]*)<\/code>/g)].map(([, text]) => text);
-    console.log(addresses);
-    assert.ok(account.text.includes('<code>127.0.0.1</code>'), 'the session has the address that the proxy saw');
-    assert.ok(!account.text.includes(STRANGER));
+    assert.ok(account.text.includes('<code>127.0.0.x</code>'), 'the session has the address that the proxy saw');
+    assert.ok(!account.text.includes('203.0.113.'));
     const signed = signedQuery(app, 'GET', `/apps/${app.id}/channels`);
     assert.notEqual((await call(control, 'GET', `/apps/${app.id}/channels?${signed}`)).status, 200, 'the control plane has no such app');
     assert.equal((await rest(proxy, 'GET', `/apps/${app.id}/channels`)).status, 200);
