@@ -54,6 +54,8 @@ node_packages() {
     for folder in e2e/sdk e2e/browser; do
         if [ ! -e "$folder/node_modules/.package-lock.json" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
             echo "Installing npm packages of $folder"
+            # npm empties what a link points to; the packages of another checkout are not ours.
+            [ ! -L "$folder/node_modules" ] || rm "$folder/node_modules"
             (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
         fi
     done

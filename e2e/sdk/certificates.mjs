@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { temporaryDirectory } from './harness.mjs';
+import { mortal, temporaryDirectory } from './harness.mjs';
 
 /** A certificate for 127.0.0.1 that signs itself: the paths of `cert` and `key`, and its `fingerprint`. */
 export function certificate(directory, name, kind = ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']) {
@@ -25,6 +25,6 @@ export function trusted(names) {
   const all = path.join(directory, 'all.pem');
   writeFileSync(all, made.map(({ cert }) => readFileSync(cert, 'utf8')).join(''));
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: all, FANFARE_STORY_CERTIFICATES: JSON.stringify(made) };
-  const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], { env, stdio: 'inherit' });
+  const { status } = spawnSync(...mortal(process.execPath, [...process.execArgv, ...process.argv.slice(1)]), { env, stdio: 'inherit' });
   process.exit(status ?? 1);
 }

@@ -4,10 +4,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { client, subscribed } from './clients.mjs';
 import { commandOk, startServer, story, temporaryDirectory, until } from './harness.mjs';
+import { startRedis } from './redis.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const python = fileURLToPath(new URL('.venv/bin/python', import.meta.url));
@@ -32,7 +32,7 @@ story('every setting named below deploy/ is one that the server knows', async ()
   // Names that Docker Compose and Caddy fill in for themselves.
   const theirs = new Set(['FANFARE_IMAGE', 'FANFARE_BIND', 'FANFARE_HOST', 'FANFARE_CONTROL', 'FANFARE_REALTIME']);
   // The settings of nodes without a database come with the release that has them; until then the cluster's files are ahead of it.
-  const ahead = new Set(['FANFARE_REDIS_URL', 'FANFARE_ROLE', 'FANFARE_CONTROL_URL', 'FANFARE_NODE_TOKEN']);
+  const ahead = new Set(['FANFARE_ROLE', 'FANFARE_CONTROL_URL', 'FANFARE_NODE_TOKEN']);
   const unknown = files('deploy').flatMap((name) => [...new Set(read(name).match(/\bFANFARE_[A-Z]+(?:_[A-Z]+)*\b/g) ?? [])].filter((one) => !known.has(one) && !theirs.has(one) && !ahead.has(one)).map((one) => `${name}: ${one}`));
   assert.deepEqual(unknown.filter((line) => !/FANFARE_(STRIPE|APP)$/.test(line)), []);
 });
@@ -172,8 +172,10 @@ story('the dashboard is whole: panels have places of their own, a description of
 });
 
 story('each metric and label that dashboard and alerts use is on a running node', async (t) => {
-  const server = await startServer();
-  after(() => server.stop());
+  // A node of a cluster has all metrics that there are.
+  const redis = await startRedis(t);
+  const server = await startServer({ env: { FANFARE_REDIS_URL: redis.url } });
+  t.after(() => server.stop());
   const url = await until(() => /metrics are at (http:\S+)/.exec(server.output)?.[1], 'the address of the metrics');
   const app = await server.app({ name: 'seen' });
   const pusher = client(t, server, app);

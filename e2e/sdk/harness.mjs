@@ -82,6 +82,12 @@ const children = new Set();
 // program of util-linux that becomes the server itself, so that its process id is the server's.
 const MORTAL = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] : [];
 
+/** Program and arguments, as `spawn` takes them, of something that ends with this process however that ends. */
+export function mortal(program, args = []) {
+  const [first, ...rest] = [...MORTAL, program, ...args];
+  return [first, rest];
+}
+
 export function temporaryDirectory(label = 'data') {
   const directory = mkdtempSync(path.join(tmpdir(), `fanfare-e2e-${label}-`));
   directories.add(directory);
@@ -167,8 +173,7 @@ export class Server {
   }
 
   spawn() {
-    const [program, ...before] = MORTAL;
-    const child = spawn(program ?? binary(), [...before, ...(program ? [binary()] : []), this.mode, ...this.args], {
+    const child = spawn(...mortal(binary(), [this.mode, ...this.args]), {
       cwd: this.dataDir,
       env: environment({
         FANFARE_DATA_DIR: this.dataDir,

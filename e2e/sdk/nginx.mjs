@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { after } from 'node:test';
-import { freePort, temporaryDirectory, until } from './harness.mjs';
+import { freePort, mortal, temporaryDirectory, until } from './harness.mjs';
 import { call } from './httpsession.mjs';
 
 const NGINX = process.env.FANFARE_NGINX ?? '/usr/sbin/nginx';
@@ -29,7 +29,7 @@ http {
   }
 }
 `);
-  const child = spawn(NGINX, ['-p', directory, '-e', `${directory}/error.log`, '-c', `${directory}/nginx.conf`], { stdio: 'inherit' });
+  const child = spawn(...mortal(NGINX, ['-p', directory, '-e', `${directory}/error.log`, '-c', `${directory}/nginx.conf`]), { stdio: 'inherit' });
   const gone = new Promise((resolve) => child.once('exit', resolve));
   process.on('exit', () => child.kill('SIGKILL'));
   after(async () => {

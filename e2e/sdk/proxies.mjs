@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { after } from 'node:test';
-import { freePort, temporaryDirectory, until } from './harness.mjs';
+import { freePort, mortal, temporaryDirectory, until } from './harness.mjs';
 import { call } from './httpsession.mjs';
 
 const read = (name) => readFileSync(new URL(`../../deploy/proxy/${name}`, import.meta.url), 'utf8');
@@ -36,7 +36,7 @@ const KINDS = {
       [/worker_connections .*;/, 'worker_connections 512;'],
       ['http {\n', `http {\n${written}`],
     ]);
-    return { program: '/usr/sbin/nginx', text, args: (file) => ['-p', folder, '-e', `${folder}/log`, '-c', file], check: ['-t'] };
+    return { program: '/usr/sbin/nginx', text, args: (file) => ['-p', folder, '-e', `${folder}/log`, '-c', file] };
   },
   haproxy({ folder, port, plain, cert, control, realtime: [one, two] }) {
     const pem = `${folder}/both.pem`;
@@ -49,7 +49,7 @@ const KINDS = {
       [/# server realtime-2 10\.0\.0\.12:6001/g, `server realtime-2 ${two}`],
       [/maxconn \d+/, 'maxconn 500'],
     ]);
-    return { program: '/usr/sbin/haproxy', text, args: (file) => ['-db', '-q', '-f', file], check: ['-c'] };
+    return { program: '/usr/sbin/haproxy', text, args: (file) => ['-db', '-q', '-f', file] };
   },
   caddy({ folder, port, cert, control, realtime }) {
     const text = put(read('Caddyfile'), [
@@ -64,19 +64,34 @@ const KINDS = {
 /** Those that can be run here. Traefik is in none of the registries that the tests install from. */
 export const PROXIES = Object.keys(KINDS);
 
+/** HAProxy of deploy/compose.cluster.yml: names become addresses, and of three nodes those that are not given are not there. */
+const OF_THE_CLUSTER = {
+  async haproxy({ port, control, realtime }) {
+    const nodes = [...realtime];
+    while (nodes.length < 3) nodes.push(`127.0.0.1:${await freePort()}`);
+    const text = put(read('haproxy-cluster.cfg'), [
+      ['bind :8080\n', `bind 127.0.0.1:${port}\n`],
+      ['server control control:6001 resolvers docker', `server control ${control}`],
+      ...nodes.map((node, n) => [new RegExp(`server realtime-${n + 1} realtime-${n + 1}:6001 resolvers docker`, 'g'), `server realtime-${n + 1} ${node}`]),
+      [/maxconn \d+/, 'maxconn 500'],
+    ]);
+    return { program: '/usr/sbin/haproxy', text, args: (file) => ['-db', '-q', '-f', file] };
+  },
+};
+
 /**
- * Starts `kind` with a certificate, in front of a control plane and two realtime nodes (`host:port`). Gives host and port, and
- * `plain`, the port that sends to TLS (none of Caddy's). It ends with the tests.
+ * Starts `kind` in front of a control plane and two realtime nodes (`host:port`): with a certificate, or without one as the cluster
+ * of compose has it. Gives host and port, and `plain`, the port that sends to TLS (none of Caddy's). It ends with the tests.
  */
 export async function startProxy(kind, { cert, control, realtime }) {
   const folder = temporaryDirectory(kind);
   const [port, plain] = [await freePort(), await freePort()];
-  const { program, text, args, env = {} } = KINDS[kind]({ folder, port, plain, cert, control, realtime });
+  const { program, text, args, env = {} } = await (cert ? KINDS : OF_THE_CLUSTER)[kind]({ folder, port, plain, cert, control, realtime });
   assert.ok(existsSync(program), `${program} is missing: scripts/install.sh debian`);
   const file = `${folder}/config`;
   writeFileSync(file, text);
   let said = '';
-  const child = spawn(program, args(file), { cwd: folder, env: { PATH: process.env.PATH, HOME: folder, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(...mortal(program, args(file)), { cwd: folder, env: { PATH: process.env.PATH, HOME: folder, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said = (said + chunk).slice(-4_000)));
   const gone = new Promise((resolve) => child.once('exit', resolve));
   process.on('exit', () => child.kill('SIGKILL'));
@@ -84,7 +99,8 @@ export async function startProxy(kind, { cert, control, realtime }) {
     child.kill('SIGTERM');
     await gone;
   });
-  const at = { host: '127.0.0.1', port, plain: kind === 'caddy' ? undefined : plain, tls: true, url: `https://127.0.0.1:${port}` };
+  const tls = cert !== undefined;
+  const at = { host: '127.0.0.1', port, plain: kind === 'caddy' || !tls ? undefined : plain, tls, url: `${tls ? 'https' : 'http'}://127.0.0.1:${port}` };
   await until(async () => (await call(at, 'GET', '/readyz')).status === 200, () => `${kind} to pass requests on\n${said}`, 15_000);
   return at;
 }

@@ -1,7 +1,7 @@
 // A Redis of its own for stories: on a port of its own, in memory alone, to be stopped, paused and started anew.
 import { spawn } from 'node:child_process';
 import net from 'node:net';
-import { freePort, temporaryDirectory, until } from './harness.mjs';
+import { freePort, mortal, temporaryDirectory, until } from './harness.mjs';
 
 /** Does something answer PING on the port? */
 function answers(port, password) {
@@ -32,7 +32,7 @@ export class Redis {
   }
 
   async start() {
-    this.child = spawn('redis-server', ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', temporaryDirectory('redis'), ...(this.password ? ['--requirepass', this.password] : []), ...this.args], { stdio: 'ignore' });
+    this.child = spawn(...mortal('redis-server', ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', temporaryDirectory('redis'), ...(this.password ? ['--requirepass', this.password] : []), ...this.args]), { stdio: 'ignore' });
     this.child.on('error', (error) => (this.error = error));
     await until(() => answers(this.port, this.password), () => `Redis to answer (${this.error ?? ''})`, 10_000);
     return this;
