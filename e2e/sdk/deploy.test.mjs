@@ -3,7 +3,7 @@
 // Grafana, Litestream, Fly and Render are in no registry that the tests install from: their files are read, not run.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { client, subscribed } from './clients.mjs';
 import { commandOk, startServer, story, temporaryDirectory, until } from './harness.mjs';
@@ -136,6 +136,24 @@ story('the units: systemd reads every line, and leaves the process little to do 
     assert.ok(!said.includes(name.replace('@', '')) && !said.includes(`${folder}/`), said);
     ran('systemd-analyze', ['security', '--offline=true', '--threshold=15', '--no-pager', `${folder}/${name}`]);
   }
+  mkdirSync(`${folder}/fanfare.service.d`);
+  writeFileSync(`${folder}/fanfare.service.d/low-port.conf`, read('deploy/systemd/low-port.conf'));
+  const said = ran('systemd-analyze', ['verify', '--man=no', `${folder}/fanfare.service`]);
+  assert.ok(!said.includes(`${folder}/`), said);
+});
+
+story('the paper: what it links to and what the files call it by is there', () => {
+  const paper = read('deploy/README.md');
+  const anchor = (heading) => heading.toLowerCase().replaceAll(/[^\w -]/g, '').replaceAll(' ', '-');
+  const anchors = (text) => new Set([...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => anchor(heading)));
+  for (const [, file, part] of paper.matchAll(/\]\(\s*([^)#\s]*)(?:#([^)]*))?\)/g)) {
+    assert.ok(!part || anchors(file ? read(`deploy/${file}`) : paper).has(part), `${file}#${part}`);
+    if (file) assert.ok(statSync(`${root}deploy/${file}`).isFile(), file);
+  }
+  for (const [, file] of paper.matchAll(/`((?:systemd|docker|compose|fly|render|litestream|proxy|prometheus|grafana)[./][\w./@-]+)`/g)) assert.ok(existsSync(`${root}deploy/${file}`), file);
+  for (const [, name] of paper.matchAll(/`(e2e\/sdk\/[\w-]+)`/g)) assert.ok(statSync(`${root}${name}.test.mjs`).isFile(), name);
+  for (const name of files('deploy')) for (const [, heading] of read(name).matchAll(/deploy\/README\.md, "([^"]+)"/g)) assert.ok(anchors(paper).has(anchor(heading)), `${name}: ${heading}`);
+  assert.ok(paper.includes(read('deploy/systemd/low-port.conf').match(/^\w+=.*$/gm).map((line) => `    ${line}`).join('\n')), 'the drop-in as it is printed');
 });
 
 story('the proxy of the cluster: HAProxy takes its file', async () => {
