@@ -1,4 +1,5 @@
-// docs/PROTOCOL.md quotes the tests that prove it: each quoted name must be the name of a test in the file named before it.
+// docs/PROTOCOL.md and docs/OPERATIONS.md quote the tests that prove them: each quoted name must be the name of a test in the file named
+// before it. Alerts are those of alerts.yml.
 // And the pages of errors that it links to must be there.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
@@ -28,11 +29,17 @@ function quoted(document) {
   return found;
 }
 
-test('every test that docs/PROTOCOL.md names exists', () => {
-  const all = quoted(read('docs/PROTOCOL.md'));
-  assert.ok(all.length > 50, `only ${all.length} tests are named`);
+for (const [document, least] of [['docs/PROTOCOL.md', 50], ['docs/OPERATIONS.md', 25]]) test(`every test that ${document} names exists`, () => {
+  const all = quoted(read(document));
+  assert.ok(all.length > least, `only ${all.length} tests are named`);
   const missing = all.filter(({ path, name }) => !existsSync(new URL(path, ROOT)) || !hasTest(path, name));
   assert.deepEqual(missing, []);
+});
+
+test('every alert that docs/OPERATIONS.md names is one, and all of them are named', () => {
+  const named = new Set(read('docs/OPERATIONS.md').match(/\bFanfare[A-Z]\w+/g));
+  const alerts = new Set([...read('deploy/prometheus/alerts.yml').matchAll(/- alert: (\w+)/g)].map(([, name]) => name));
+  assert.deepEqual([...named].sort(), [...alerts].sort());
 });
 
 test('a name that is no test would be noticed', () => {
