@@ -1,6 +1,7 @@
 //! The command line. Without a command it is `fanfare dev`.
 
 mod backup;
+mod db;
 mod doctor;
 mod healthcheck;
 mod import;
@@ -43,7 +44,7 @@ struct Flags {
     /// Folder of the SQLite file and generated secrets.
     #[arg(long, global = true)]
     data_dir: Option<String>,
-    /// Database: sqlite:PATH.
+    /// Database: sqlite:PATH or postgres://….
     #[arg(long, global = true)]
     database_url: Option<String>,
     /// Threads of the data plane.
@@ -93,6 +94,9 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup where the server looks for its SQLite database; the server must not run.
     Restore(backup::Restore),
+    /// The database as a whole.
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -300,6 +304,7 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
             }
             Some(Command::Backup(command)) => command.run(&config).await,
             Some(Command::Restore(command)) => command.run(&config).await,
+            Some(Command::Db(command)) => command.run(&config).await,
             // answered above, without a runtime
             Some(Command::Config(_) | Command::Healthcheck | Command::Doctor(_) | Command::Bench { .. }) => {
                 Ok(())

@@ -22,6 +22,7 @@ pub mod backup;
 pub mod changes;
 pub mod clock;
 pub mod db;
+pub mod db_move;
 pub mod email_change;
 pub mod email_proof;
 pub mod fresh;

@@ -59,6 +59,31 @@ pub async fn status(db: &Db) -> Result<Vec<Sealed>, DbError> {
     Ok(all)
 }
 
+/// Opens one sealed secret of each kind that there is, as proof that the master keys here are those of this database; gives how
+/// many those were. Error: one does not open.
+pub async fn try_open(db: &Db) -> Result<u64, DbError> {
+    let mut opened = 0;
+    let pair: Option<(String, i64, String, String)> =
+        read!(db, |p| sqlx::query_as(NOT_YET).bind("").bind("").bind(1i64).fetch_optional(p).await)?;
+    if let Some((key, app_id, secret, _)) = pair {
+        db.vault().open(Purpose::AppSecret, &vault_row(app_id.cast_unsigned(), &key), &secret)?;
+        opened += 1;
+    }
+    let factor: Option<(String, String)> =
+        read!(db, |p| sqlx::query_as(FACTORS_NOT_YET).bind("").bind("").bind(1i64).fetch_optional(p).await)?;
+    if let Some((user_id, secret)) = factor {
+        db.vault().open(Purpose::SecondFactor, &user_id, &secret)?;
+        opened += 1;
+    }
+    if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await?
+        && sealed_with(&value).is_some()
+    {
+        instance::opened(db, &value)?;
+        opened += 1;
+    }
+    Ok(opened)
+}
+
 /// Seals with the first master key all that is in clear or sealed with another one; gives how many secrets that were.
 /// Nodes and pages may work meanwhile. What can't be opened stays as it is, and the last such error is given at the end.
 pub async fn seal_all(db: &Db) -> Result<u64, DbError> {

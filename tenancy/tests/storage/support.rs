@@ -151,13 +151,13 @@ pub(crate) async fn dump(db: &Db) -> String {
 }
 
 /// A database of one test.
-struct Fresh {
-    url: String,
+pub(crate) struct Fresh {
+    pub(crate) url: String,
     admin_url: &'static str,
     name: String,
 }
 
-async fn fresh_postgres() -> Fresh {
+pub(crate) async fn fresh_postgres() -> Fresh {
     let admin_url = postgres_url();
     let name = format!("fanfare_test_{}", uuid::Uuid::now_v7().simple());
     let mut admin = PgConnection::connect(admin_url)
@@ -171,7 +171,7 @@ async fn fresh_postgres() -> Fresh {
 
 impl Fresh {
     /// Runs the test and drops its database, also when it failed.
-    async fn drop_after(&self, test: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) async fn drop_after(&self, test: impl Future<Output = ()> + Send + 'static) {
         let outcome = tokio::spawn(test).await;
         let mut admin = PgConnection::connect(self.admin_url).await.unwrap();
         admin.execute(AssertSqlSafe(format!("drop database {} with (force)", self.name))).await.unwrap();
