@@ -1,16 +1,19 @@
 # What can be done here, one line each: `make help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e fuzz bench screenshots install
+.PHONY: help run test test-postgres check e2e fuzz bench screenshots install
 
 help: ## show this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 run: ## start Fanfare for development on 127.0.0.1:6001 (the same as `fanfare dev`)
 	cargo run --release
 
 test: ## everything that CI checks: install tools, format, lints, docs, all tests
 	scripts/test.sh
+
+test-postgres: ## all stories of the SDKs with every database on a real PostgreSQL (`make test` tells some of them there)
+	scripts/test-postgres.sh
 
 check: ## format, lints (clippy, warnings are errors) and documentation
 	scripts/check.sh

@@ -59,4 +59,5 @@ postgres_stop() {
     fi
     rm -rf "$postgres_folder"
     postgres_folder=
+    unset FANFARE_TEST_POSTGRES_URL
 }

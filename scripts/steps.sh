@@ -31,9 +31,9 @@ build_binary() {
     export FANFARE_BIN="${FANFARE_BIN:-$logs/fanfare}" FANFARE_ECHO_BIN="$logs/ws-echo" FANFARE_STRIPE_BIN="$logs/stripe-like"
 }
 
-steps_e2e() {
+# The binary under test, once for all stories. Not in a `step`: that would lose its exported name in a pipe.
+need_binary() {
     if [ -z "${FANFARE_BIN:-}" ] || [ -z "${FANFARE_ECHO_BIN:-}" ] || [ -z "${FANFARE_STRIPE_BIN:-}" ]; then
-        # Not in a `step`: that would lose the exported name of the binary in its pipe.
         say 'binary'
         local start=$SECONDS
         if ! build_binary; then
@@ -44,6 +44,22 @@ steps_e2e() {
         fi
         echo "-- binary: ok in $((SECONDS - start)) s"
     fi
+}
+
+# Stories (of e2e/sdk) that read and write storage most; `make test` tells them on PostgreSQL too, `make test-postgres` tells all.
+postgres_stories=(accounts sign-in key-pairs webhooks usage-truth mail management-api console-access notices tenants secrets db-move ../browser/billing)
+
+# steps_e2e_postgres NAME…: these stories with a database on the PostgreSQL of postgres_start for each data folder; all without names.
+steps_e2e_postgres() {
+    need_binary || return 1
+    local name stories=()
+    for name in "$@"; do stories+=("e2e/sdk/$name.test.mjs"); done
+    [ $# -gt 0 ] || stories=(e2e/sdk/*.test.mjs)
+    FANFARE_E2E_DATABASE=postgres step 'sdk tests on PostgreSQL' node node --test --test-force-exit --test-reporter=spec --test-concurrency="$NODE_TEST_CONCURRENCY" "${stories[@]}"
+}
+
+steps_e2e() {
+    need_binary || return 1
     # A refused pusher-js keeps a timer for half a minute; nothing waits for it once the stories are told.
     step 'sdk tests' node node --test --test-force-exit --test-reporter=spec --test-concurrency="$NODE_TEST_CONCURRENCY" e2e/sdk/*.test.mjs
     step 'websocket conformance' node node --test --test-reporter=spec e2e/websocket/*.test.mjs

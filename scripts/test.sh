@@ -24,6 +24,7 @@ if ! postgres_start; then
     failed_steps+=('database')
 fi
 steps_unit
+steps_e2e_postgres "${postgres_stories[@]}"
 postgres_stop
 steps_e2e
 echo

@@ -6,8 +6,10 @@ import { copyFileSync, existsSync, readFileSync, readdirSync, statSync, writeFil
 import path from 'node:path';
 import { arrives, backEnd, client, connected, subscribed } from './clients.mjs';
 import { command, commandOk, OWNER, startServer, story, temporaryDirectory } from './harness.mjs';
+import { keepToSqlite } from './databases.mjs';
 import { Visitor } from './visitor.mjs';
 
+keepToSqlite();
 const server = await startServer();
 after(() => server.stop());
 

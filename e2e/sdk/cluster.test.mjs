@@ -160,7 +160,8 @@ story('webhooks tell each fact once, whichever nodes it concerns, and a change o
   const back = client(t, three, made, who('ana'));
   await subscribed(back, 'presence-facts');
   await sleep(4_000);
-  assert.deepEqual(told(got), ['channel_occupied presence-facts', 'member_added presence-facts ana', 'member_added presence-facts ben'], 'she was back in time');
+  // Each node sends what it saw in its order; what two nodes saw may overtake.
+  assert.deepEqual(told(got).sort(), ['channel_occupied presence-facts', 'member_added presence-facts ana', 'member_added presence-facts ben'], 'she was back in time');
   back.disconnect();
   ben.disconnect();
   await until(() => got.length >= 6, () => told(got).join(), 10_000);

@@ -9,6 +9,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { databaseOf } from './databases.mjs';
 
 const READY_WITHIN_MS = 20_000;
 const ENDS_WITHIN_MS = 15_000;
@@ -121,7 +122,7 @@ export function command(args, { dataDir, env = {}, input } = {}) {
       args,
       {
         cwd,
-        env: environment({ ...(dataDir ? { FANFARE_DATA_DIR: dataDir } : {}), ...env }),
+        env: environment({ ...(dataDir ? { FANFARE_DATA_DIR: dataDir } : {}), ...databaseOf(dataDir), ...env }),
         timeout: COMMAND_WITHIN_MS,
         killSignal: 'SIGKILL',
       },
@@ -177,6 +178,7 @@ export class Server {
       cwd: this.dataDir,
       env: environment({
         FANFARE_DATA_DIR: this.dataDir,
+        ...databaseOf(this.dataDir),
         FANFARE_LISTEN: `127.0.0.1:${this.port}`,
         FANFARE_LOG: 'info',
         FANFARE_DRAIN_SECONDS: '1',

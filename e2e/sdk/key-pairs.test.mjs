@@ -1,18 +1,14 @@
 // An app with two key pairs, and the change from one to the other without a gap.
 import { after } from 'node:test';
-import { execFileSync } from 'node:child_process';
-import path from 'node:path';
 import assert from 'node:assert/strict';
 import { channelToken, startServer, story, until } from './harness.mjs';
 import { backEnd, client, connected } from './clients.mjs';
+import { sql } from './databases.mjs';
 import { RawSocket } from './rawsocket.mjs';
 import { goesTo, ownerOf } from './visitor.mjs';
 
 const server = await startServer();
 after(() => server.stop());
-
-/** Sets a scene that no door allows. */
-const pythonSql = (dataDir, sql) => execFileSync('python3', ['-c', 'import sqlite3, sys\nd = sqlite3.connect(sys.argv[1], timeout=10)\nd.execute(sys.argv[2])\nd.commit()', path.join(dataDir, 'fanfare.db'), sql]);
 
 const text = (html, hook) => new RegExp(`data-test="${hook}"[^>]*>([^<]+)<`).exec(html)[1].trim();
 
@@ -132,7 +128,7 @@ story('a pair that nothing uses any more ends by itself when that was ordered; o
   const socket = await RawSocket.connect(t, server, app);
   await revoke(app, 'idle');
   // Ten minutes pass for storage. A node tells the use of a key again only in the next minute, so the story begins early in one.
-  const longAgo = (key) => pythonSql(server.dataDir, `update app_keys set last_ws_ms = 60000, last_rest_ms = 60000, created_ms = 60000 where key = '${key}'`);
+  const longAgo = (key) => sql(server.dataDir, `update app_keys set last_ws_ms = 60000, last_rest_ms = 60000, created_ms = 60000 where key = '${key}'`);
   await socket.join(app, 'private-used');
   assert.equal((await use(app)).connections, 1);
   socket.destroy();

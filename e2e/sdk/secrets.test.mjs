@@ -6,14 +6,18 @@ import { readFileSync, readdirSync, renameSync, statSync, writeFileSync } from '
 import path from 'node:path';
 import { client, connected } from './clients.mjs';
 import { command, commandOk, startServer, story } from './harness.mjs';
+import { ON_POSTGRES, dump } from './databases.mjs';
 
 const server = await startServer();
 after(() => server.stop());
 
 const keyFile = path.join(server.dataDir, 'secret-key');
 
-/** Names of the files of the data folder that hold `text`. */
-const holding = (text) => readdirSync(server.dataDir).filter((name) => readFileSync(path.join(server.dataDir, name)).includes(text));
+/** Names of the files of the data folder that hold `text`, and `database` if PostgreSQL does. */
+function holding(text) {
+  const files = readdirSync(server.dataDir).filter((name) => readFileSync(path.join(server.dataDir, name)).includes(text));
+  return ON_POSTGRES && dump(server.dataDir).join('\n').includes(text) ? [...files, 'database'] : files;
+}
 
 story('no file of the data folder holds a secret, and the master key has a file that only its owner reads', async () => {
   const app = await server.app({ name: 'sealed', secret: 'a-secret-to-search-for' });

@@ -3,9 +3,8 @@
 import http from 'node:http';
 import { after } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import path from 'node:path';
 import { OWNER, channelToken, sleep, startServer, story, until } from './harness.mjs';
+import { sql } from './databases.mjs';
 import { RawSocket } from './rawsocket.mjs';
 import { Visitor, ownerOf } from './visitor.mjs';
 
@@ -20,12 +19,9 @@ after(() => server.stop());
 
 /** Sums by class of an app's rows, straight from the database. */
 function stored(table, app) {
-  const sum = CLASSES.map((name) => `coalesce(sum(${name}), 0)`).join(', ');
-  const program = `import json, sqlite3, sys
-base = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
-print(json.dumps(base.execute("select ${sum} from ${table} where app_id = ?", [int(sys.argv[2])]).fetchone()))`;
-  const sums = JSON.parse(execFileSync('python3', ['-c', program, path.join(server.dataDir, 'fanfare.db'), String(app.id)], { encoding: 'utf8' }));
-  return Object.fromEntries(CLASSES.map((name, at) => [name, sums[at]]));
+  const sum = CLASSES.map((name) => `coalesce(sum(${name}), 0) as ${name}`).join(', ');
+  const [row] = sql(server.dataDir, `select ${sum} from ${table} where app_id = ${Number(app.id)}`);
+  return row;
 }
 
 const total = (counts) => Object.values(counts).reduce((sum, n) => sum + n, 0);

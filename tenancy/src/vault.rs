@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -129,8 +129,13 @@ impl Vault {
         }
     }
 
-    /// Makes a file with a new key, mode 0600. If another process was quicker, its key is taken.
+    /// Makes a file with a new key, mode 0600, and missing folders with 0700. If another process was quicker, its key is taken.
     pub fn make_file(path: &Path) -> Result<Vault, VaultError> {
+        // With PostgreSQL nothing else may have made the data folder yet.
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|error| VaultError::File(path.to_owned(), error))?;
+        }
         // The whole file appears at once: nobody reads half a key.
         let made = write_beside(path, &format!("{}\n", random_hex::<MASTER_KEY_BYTES>())).and_then(|new| {
             let linked = std::fs::hard_link(&new, path);
@@ -345,9 +350,11 @@ mod tests {
     #[test]
     fn a_file_of_keys_is_for_its_owner_only_and_a_rotation_is_seen_by_who_has_it_open() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret-key");
+        let inner = folder.path().join("data");
+        let path = inner.join("secret-key");
         assert!(Vault::read_file(&path).unwrap().is_none());
         let first = Vault::make_file(&path).unwrap();
+        assert_eq!(inner.metadata().unwrap().permissions().mode() & 0o777, 0o700, "the folder is made, too");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Vault::make_file(&path).unwrap().key_ids(), first.key_ids(), "it is made once");
 
@@ -367,6 +374,6 @@ mod tests {
         assert_eq!(sealed_with(&by_server), Some(&*third), "the server seals with the new key at once");
         assert_eq!(server.key_ids(), [third, id], "a key that seals nothing is gone after the next rotation");
         assert!(matches!(server.open(purpose, name, &old), Err(VaultError::UnknownKey(_))));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(std::fs::read_dir(inner).unwrap().count(), 1, "nothing is left beside it");
     }
 }
