@@ -108,23 +108,17 @@ pub struct RequestOrigin {
 }
 
 impl RequestOrigin {
-    /// Reads extensions, `Host` and, behind trusted proxies, `X-Forwarded-Proto`.
+    /// Reads extensions and `Host`. What proxies say has been read by whoever put the extensions in.
     pub fn of(parts: &Parts, dashboard: &Dashboard) -> RequestOrigin {
         let config = dashboard.config();
         let public = config.public_url.as_deref().and_then(Endpoint::parse);
-        let header = |name| parts.headers.get(name).and_then(|v: &http::HeaderValue| v.to_str().ok());
-        let host = header(HOST.as_str()).or_else(|| parts.uri.authority().map(|a| a.as_str()));
-        // Of a chain of proxies, the first is the one that the visitor spoke to.
-        let forwarded = header("x-forwarded-proto")
-            .and_then(|list| list.split(',').next())
-            .is_some_and(|p| p.trim() == "https");
-        let forwarded = config.trusted_proxies && forwarded;
-        let over_tls = parts.extensions.get::<OverTls>().is_some() || forwarded;
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| parts.uri.authority().map(|a| a.as_str()));
         // A TLS proxy that we weren't told about still shows: the visitor asked for the https address we are known by.
         let by_name = public
             .as_ref()
             .is_some_and(|p| p.tls && host.is_some_and(|h| h.eq_ignore_ascii_case(&p.authority())));
-        let https = over_tls || by_name;
+        let https = parts.extensions.get::<OverTls>().is_some() || by_name;
         let own = host.and_then(|h| Endpoint::from_authority(https, h));
         let host = own.as_ref().map(Endpoint::authority);
         let fallback =

@@ -40,7 +40,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client::{ClientAddr, Endpoint, OverTls};
-pub use server_facts::{ProcessFacts, ServerFacts};
+pub use server_facts::{NodeRow, ProcessFacts, ServerFacts};
 pub use state::{AppUsage, Dashboard, DashboardConfig, KeyLive, Live, MailOut, OwnCap, SignUpMode};
 pub use with::With;
 
@@ -83,6 +83,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .merge(pages::audit::routes())
         .merge(pages::tokens::routes())
         .merge(pages::server_mail::routes())
+        .merge(pages::server_nodes::routes())
         .merge(pages::transfer::routes())
         .merge(pages::server_overview::routes())
         .merge(pages::server_tenants::routes())

@@ -44,11 +44,46 @@ pub struct ProcessFacts {
     pub memory_bytes: Option<u64>,
 }
 
+/// What a node of the cluster said of itself a second ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Its name; another one after each start.
+    pub name: String,
+    /// It is the one that shows the page.
+    pub is_this: bool,
+    /// Its release.
+    pub version: String,
+    /// Its region.
+    pub cluster: String,
+    /// Its machine.
+    pub host: String,
+    /// When it started, in ms since the epoch.
+    pub started_ms: i64,
+    /// Threads of its data plane.
+    pub workers: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Channels with a subscriber there.
+    pub channels: u64,
+    /// Of one processor, over the last second.
+    pub cpu_percent: Option<u64>,
+    /// Resident memory.
+    pub memory_bytes: Option<u64>,
+    /// Open files.
+    pub open_files: Option<u64>,
+    /// The most there may be.
+    pub open_files_max: Option<u64>,
+    /// It goes away.
+    pub draining: bool,
+}
+
 /// The pages of the server: templates that include `server_nav.html` have it as `section`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerSection {
     /// `/dash/server`
     Overview,
+    /// `/dash/server/nodes`
+    Nodes,
     /// `/dash/server/organisations` and below
     Organisations,
     /// `/dash/server/plans`

@@ -15,7 +15,7 @@ use tenancy::plan::Plan;
 use tenancy::throttle::{CodeThrottle, SignInThrottle};
 use tokio::sync::Mutex;
 
-use crate::server_facts::{ProcessFacts, ServerFacts};
+use crate::server_facts::{NodeRow, ProcessFacts, ServerFacts};
 use crate::with::With;
 
 /// Who may make an account.
@@ -71,8 +71,6 @@ pub struct DashboardConfig {
     pub cluster: String,
     /// Opens `/setup` while nobody exists; `None` means there is no such page.
     pub setup_token: Option<String>,
-    /// Believe `X-Forwarded-Proto`.
-    pub trusted_proxies: bool,
     /// Where webhooks may go beside the public internet.
     pub webhook_allow: Allow,
     /// Payments; `None`: this server doesn't bill, and no page mentions it.
@@ -117,6 +115,16 @@ pub trait Live: Send + Sync + 'static {
     /// What the process uses right now.
     fn process(&self) -> ProcessFacts {
         ProcessFacts::default()
+    }
+
+    /// The nodes of the cluster that are alive; empty where this one is alone.
+    fn nodes(&self) -> Vec<NodeRow> {
+        Vec::new()
+    }
+
+    /// Does this node reach the others? `None` where it is alone.
+    fn is_in_touch(&self) -> Option<bool> {
+        None
     }
 
     /// How an app's keys are used right now, on this node. Without a data plane: not at all.
@@ -241,6 +249,11 @@ impl Dashboard {
     /// What the process uses right now.
     pub(crate) fn process(&self) -> ProcessFacts {
         self.0.live.process()
+    }
+
+    /// The nodes of the cluster, and whether this one reaches them; `None` where it is alone.
+    pub(crate) fn cluster(&self) -> Option<(Vec<NodeRow>, bool)> {
+        self.0.live.is_in_touch().map(|in_touch| (self.0.live.nodes(), in_touch))
     }
 
     /// Held while a backup is made.

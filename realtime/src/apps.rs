@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use crate::app::{App, AppSnapshot};
 use crate::key_use::Slot;
@@ -71,6 +72,8 @@ pub struct Apps {
     node: Arc<str>,
     maps: RwLock<Maps>,
     unknown: Mutex<HashMap<Box<str>, Instant>>,
+    /// Counts are to be written before their second is over.
+    pub(crate) flush: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Apps {
@@ -81,7 +84,7 @@ impl std::fmt::Debug for Apps {
 
 impl Apps {
     pub(crate) fn new(source: Arc<dyn AppSource>, node: Arc<str>) -> Apps {
-        Apps { source, node, maps: RwLock::default(), unknown: Mutex::default() }
+        Apps { source, node, maps: RwLock::default(), unknown: Mutex::default(), flush: Arc::default() }
     }
 
     /// The app in memory, without asking the source.
@@ -163,6 +166,7 @@ impl Apps {
                     maps.by_key.insert(pair.key.clone(), app.clone());
                 }
                 let revoked = app.replace(record.snapshot);
+                self.limit(&app);
                 Ok(Some((app.clone(), Reloaded::Changed { revoked })))
             }
             None => {
@@ -200,11 +204,19 @@ impl Apps {
             .clone();
         let keys: Vec<Arc<str>> = snapshot.keys.iter().map(|pair| pair.key.clone()).collect();
         let app = Arc::new(App::new(snapshot, AppMeter::new(day, app_messages), scope, &self.node));
+        self.limit(&app);
         maps.by_id.insert(app.id(), app.clone());
         for key in keys {
             maps.by_key.insert(key, app.clone());
         }
         app
+    }
+
+    /// What is limited is told to the other nodes in time.
+    fn limit(&self, app: &App) {
+        let limits = &app.loaded().limits;
+        let nearest = limits.messages_per_day_max.into_iter().chain(limits.app_messages_per_day_max).min();
+        app.scope.limited(nearest, &self.flush);
     }
 
     fn is_unknown(&self, name: &str) -> bool {

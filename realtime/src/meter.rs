@@ -3,10 +3,11 @@
 //! Plain atomics; a message counter knows its UTC day and starts again at zero when the day changes. What is not yet in storage
 //! lies in cells of a minute; [`crate::usage`] empties them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::app::MessageQuota;
 use crate::clock;
@@ -112,11 +113,21 @@ impl DayCount {
     }
 }
 
+/// Nodes tell each other what was counted after this part of a limit, at the latest; see docs/OPERATING.md for what may pass it.
+const STEPS: u64 = 1_000;
+/// And not more often than after so many messages.
+const STEP_MIN: u64 = 50;
+
 /// What a plan limits together.
 #[derive(Debug)]
 pub(crate) struct ScopeMeter {
     connections: AtomicU64,
     shared: Shared,
+    /// Messages after which the others are told at once and not at the end of the second; 0: nothing is limited.
+    step: AtomicU64,
+    /// Messages since they were told last.
+    untold: AtomicU64,
+    wake: OnceLock<Arc<Notify>>,
     pub(crate) messages: DayCount,
 }
 
@@ -125,7 +136,26 @@ impl ScopeMeter {
         ScopeMeter {
             connections: 0.into(),
             shared: Shared::default(),
+            step: 0.into(),
+            untold: 0.into(),
+            wake: OnceLock::new(),
             messages: DayCount::starting_with(day, messages),
+        }
+    }
+
+    /// A limit holds for what is counted here: after each thousandth of it the other nodes are told, `wake` has it done.
+    pub(crate) fn limited(&self, limit: Option<u64>, wake: &Arc<Notify>) {
+        let Some(limit) = limit else { return };
+        let _ = self.wake.set(wake.clone());
+        let step = (limit / STEPS).max(STEP_MIN);
+        let _ = self.step.fetch_update(Relaxed, Relaxed, |now| (now == 0 || step < now).then_some(step));
+    }
+
+    fn stepped(&self, n: u64) {
+        let step = self.step.load(Relaxed);
+        if step != 0 && self.untold.fetch_add(n, Relaxed) + n >= step {
+            self.untold.store(0, Relaxed);
+            self.wake.get().inspect(|wake| wake.notify_one());
         }
     }
 
@@ -260,6 +290,7 @@ impl AppMeter {
             return Err(full(own, used, true));
         }
         self.cell(class, 1, minute);
+        scope.stepped(1);
         Ok(())
     }
 
@@ -268,6 +299,7 @@ impl AppMeter {
         self.messages.add(day, n);
         scope.messages.add(day, n);
         self.cell(class, n, minute);
+        scope.stepped(n);
     }
 
     fn cell(&self, class: Class, n: u64, minute: u32) {

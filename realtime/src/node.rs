@@ -119,7 +119,10 @@ impl Node {
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(usage::FLUSH_EVERY);
             loop {
-                tick.tick().await;
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    () = flusher.apps().flush.notified() => {}
+                }
                 flusher.flush_usage().await;
             }
         });
@@ -179,8 +182,9 @@ impl Node {
 
     /// What the node says of itself to the others: what its operator gave it, and its numbers.
     pub(crate) fn says(&self, cluster: &Cluster) -> serde_json::Value {
-        let mut says = cluster.config.about.clone();
+        let mut says = (cluster.config.about)();
         says["connections"] = self.apps().all().iter().map(|app| app.meter.open()).sum::<u64>().into();
+        says["channels"] = self.apps().all().iter().map(|app| app.channels.len() as u64).sum::<u64>().into();
         says["draining"] = self.is_draining().into();
         says
     }

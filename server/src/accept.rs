@@ -273,15 +273,15 @@ async fn answer(mut request: Request, origin: Origin, door: Door) -> Response {
 
 /// Tells the routes who is asking and how.
 fn introduce<B>(request: &mut http::Request<B>, origin: Origin, trust_proxy: bool) {
-    let forwarded =
-        |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).filter(|_| trust_proxy);
-    let client =
-        forwarded("x-forwarded-for").and_then(|v| v.rsplit(',').next()).and_then(|v| v.trim().parse().ok());
-    let client = client.unwrap_or(origin.ip);
+    let forwarded = |name: &str| {
+        let line = request.headers().get_all(name).iter().next_back().filter(|_| trust_proxy);
+        // Our own proxy wrote last: into the line that the client sent, or a line of its own below it.
+        line.and_then(|line| line.to_str().ok()).and_then(|line| line.rsplit(',').next()).map(str::trim)
+    };
+    let client = forwarded("x-forwarded-for").and_then(|address| address.parse().ok()).unwrap_or(origin.ip);
     // What a proxy says counts more than how the proxy itself came: it knows the client.
-    // Of a chain of proxies, the first is the one that the client spoke to.
-    let scheme = forwarded("x-forwarded-proto").and_then(|list| list.split(',').next());
-    let tls = scheme.map_or(origin.tls, |scheme| scheme.trim().eq_ignore_ascii_case("https"));
+    let scheme = forwarded("x-forwarded-proto");
+    let tls = scheme.map_or(origin.tls, |scheme| scheme.eq_ignore_ascii_case("https"));
     let extensions = request.extensions_mut();
     extensions.insert(PeerAddr(client));
     extensions.insert(ClientAddr(client));

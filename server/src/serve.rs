@@ -87,14 +87,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let cluster = config.redis.clone().map(|(redis_url, prefix)| ClusterConfig {
         redis_url,
         prefix: format!("{prefix}:{}", config.cluster),
-        about: serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "cluster": config.cluster,
-            "listen": config.listen.to_string(),
-            "host": host_name(),
-            "started_ms": tenancy::now_ms(),
-            "workers": config.workers,
-        }),
+        about: wiring::about(&config.cluster, config.workers),
     });
     let node_config = NodeConfig { workers: config.workers, cluster };
     let node = Node::start(node_config, Arc::new(source), Arc::new(wiring::Sink(db.clone()))).await?;
@@ -141,7 +134,6 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         dev: config.dev,
         cluster: config.cluster.clone(),
         setup_token: setup_token.clone(),
-        trusted_proxies: config.trust_proxy,
         webhook_allow: config.webhook_allow.clone(),
         billing: billing.clone(),
         mail: MailOut {
@@ -210,12 +202,6 @@ async fn ready(State((node, db)): State<(Node, Db)>) -> (StatusCode, &'static st
         Ok(()) => (StatusCode::OK, "ready\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database can't be reached\n"),
     }
-}
-
-/// What this machine calls itself.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
 }
 
 /// An address that a browser on this machine can open.

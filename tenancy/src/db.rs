@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 statements::sqls! {
     PING = "select 1";
@@ -26,6 +26,8 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 10;
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a free connection before it gets an error.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to turn a file to WAL.
+const SQLITE_WAL_AGAIN: Duration = Duration::from_millis(20);
 /// Tries of a migration that another process may be doing at the same time.
 const SQLITE_MIGRATE_TRIES: u32 = 5;
 
@@ -262,10 +264,30 @@ async fn connect_file(path: &Path) -> Result<Db, DbError> {
         .synchronous(SqliteSynchronous::Normal)
         .pragma("secure_delete", "on");
     // The writer first: it turns the file to WAL, which readers cannot.
-    let w = sqlite_pool(1).connect_with(writer).await?;
+    let w = connect_writer(writer).await?;
     // `query_only` and not a read-only open, which cannot make the shared-memory file that WAL needs.
     let r = sqlite_pool(SQLITE_READERS_MAX).connect_with(options.pragma("query_only", "on")).await?;
     Ok(Db::Sqlite { r, w, notice: ChangeNotice::default(), vault: Vault::none() })
+}
+
+/// Waits while another process has the file. SQLite itself does not: turning a file to WAL makes a writer of a reader, and for that
+/// it asks no busy timeout, but fails at once. Later openers find WAL and write nothing.
+async fn connect_writer(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let began = Instant::now();
+    loop {
+        match sqlite_pool(1).connect_with(options.clone()).await {
+            Err(error) if is_busy(&error) && began.elapsed() < SQLITE_BUSY_TIMEOUT => {
+                tokio::time::sleep(SQLITE_WAL_AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// SQLITE_BUSY, whatever its upper bits say of why.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 async fn connect_memory() -> Result<Db, DbError> {
@@ -314,6 +336,22 @@ mod tests {
             let error = Db::connect(url).await.unwrap_err().to_string();
             assert!(error.starts_with("database address: "), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_new_file_that_another_process_writes_to_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fanfare.db");
+        make_file(&path).unwrap();
+        let other = sqlite_pool(1).connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
+        let mut held = other.begin_with("begin immediate").await.unwrap();
+        sqlx::query("create table theirs (id integer)").execute(&mut *held).await.unwrap();
+        let mut connecting = tokio::spawn(async move { connect_file(&path).await });
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut connecting).await;
+        assert!(early.is_err(), "it came back while the file was held: {early:?}");
+        held.commit().await.unwrap();
+        other.close().await;
+        connecting.await.unwrap().unwrap().ping().await.unwrap();
     }
 
     #[tokio::test]

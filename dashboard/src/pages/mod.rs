@@ -27,6 +27,7 @@ pub mod people;
 pub mod second_factor;
 pub mod server_backups;
 pub mod server_mail;
+pub mod server_nodes;
 pub mod server_overview;
 pub mod server_plans;
 pub mod server_signup;

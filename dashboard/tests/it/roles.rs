@@ -96,6 +96,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/dash/billing/overage", "OB"),
     // Whoever looks after the server; for all others there is no such page.
     ("GET", "/dash/server", "S"),
+    ("GET", "/dash/server/nodes", "S"),
     ("GET", "/dash/server/organisations", "S"),
     ("GET", "/dash/server/organisations/{account}", "S"),
     ("POST", "/dash/server/organisations/{account}/plan", "S"),

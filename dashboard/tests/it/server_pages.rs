@@ -45,6 +45,7 @@ impl Server {
 
 const PAGES: &[&str] = &[
     "/dash/server",
+    "/dash/server/nodes",
     "/dash/server/organisations",
     "/dash/server/plans",
     "/dash/server/sign-up",

@@ -51,7 +51,6 @@ pub(crate) fn config() -> DashboardConfig {
         dev: false,
         cluster: "local".to_owned(),
         setup_token: None,
-        trusted_proxies: false,
         webhook_allow: Allow::default(),
         billing: None,
         mail: MailOut::default(),

@@ -64,7 +64,7 @@ pub(super) async fn beat(
     scripts: &Scripts,
     redis: &mut MultiplexedConnection,
 ) -> RedisResult<()> {
-    let says = cluster.config.about.to_string();
+    let says = (cluster.config.about)().to_string();
     beat_command(cluster, scripts.beat.get_hash(), &says).query_async::<Value>(redis).await.map(drop)
 }
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
-};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot};
 
+use super::address::Address;
 use super::queue::Op;
 use super::{Cluster, facts, lease};
 use crate::app::App;
@@ -85,9 +84,12 @@ async fn connect(
     cluster: &Cluster,
     news: mpsc::UnboundedSender<PushInfo>,
 ) -> RedisResult<MultiplexedConnection> {
-    let info = cluster.config.redis_url.as_str().into_connection_info()?;
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    let client = redis::Client::open(info.set_redis_settings(settings))?;
+    let address = Address::parse(&cluster.config.redis_url).map_err(|text| {
+        redis::RedisError::from((redis::ErrorKind::InvalidClientConfig, "redis_url", text))
+    })?;
+    let client = tokio::time::timeout(CONNECT_WITHIN, address.client())
+        .await
+        .map_err(|_| redis::RedisError::from((redis::ErrorKind::Io, "the sentinels don't answer")))??;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_WITHIN))
         .set_response_timeout(Some(ANSWER_MAX))

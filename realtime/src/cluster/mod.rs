@@ -13,6 +13,7 @@
 //! Without Redis a node goes on with its own sockets and what it last heard, refuses publications, and says so; with Redis
 //! again it tells its part anew. Nothing here waits on the way from publish to socket.
 
+mod address;
 pub(crate) mod apply;
 mod facts;
 pub(crate) use facts::confirm;
@@ -56,20 +57,29 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// How this node joins others.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClusterConfig {
-    /// `redis://…`, `rediss://…`.
+    /// `redis://…`, `rediss://…`, `redis+sentinel://host,host/master`.
     pub redis_url: String,
     /// Before all keys and topics, so that clusters can share a Redis.
     pub prefix: String,
-    /// What this node says of itself to the others, beside its numbers: version, host.
-    pub about: serde_json::Value,
+    /// What this node says of itself to the others, beside its connections; asked once a second.
+    pub about: About,
+}
+
+/// Tells what a node is and uses, as a JSON object.
+pub type About = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+impl std::fmt::Debug for ClusterConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address may hold a password.
+        f.debug_struct("ClusterConfig").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 /// Is this an address of a Redis? Gives what is wrong with it.
 pub fn check_url(url: &str) -> Result<(), String> {
-    use redis::IntoConnectionInfo;
-    url.into_connection_info().map(drop).map_err(|error| error.to_string())
+    address::Address::parse(url).map(drop)
 }
 
 /// What joins a node to others.

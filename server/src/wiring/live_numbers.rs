@@ -1,6 +1,6 @@
 //! Live numbers of the data plane for the pages.
 
-use dashboard::{AppUsage, KeyLive, Live, OwnCap, ProcessFacts};
+use dashboard::{AppUsage, KeyLive, Live, NodeRow, OwnCap, ProcessFacts};
 use realtime::Node;
 use tenancy::app::App;
 
@@ -57,6 +57,14 @@ impl Live for LiveNumbers {
     fn process(&self) -> ProcessFacts {
         let Used { resident_bytes, open_files, open_files_max, .. } = Used::now();
         ProcessFacts { open_files, open_files_max, memory_bytes: resident_bytes }
+    }
+
+    fn nodes(&self) -> Vec<NodeRow> {
+        super::about::rows(&self.0)
+    }
+
+    fn is_in_touch(&self) -> Option<bool> {
+        self.0.is_in_touch()
     }
 
     fn keys(&self, app: &App) -> Vec<KeyLive> {

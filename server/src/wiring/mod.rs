@@ -1,6 +1,7 @@
 //! Where the two planes meet: apps and usage go from the control plane's storage to the data plane and back, through the
 //! traits that each side declares.
 
+mod about;
 mod app_source;
 mod change_notices;
 mod key_ends;
@@ -12,6 +13,7 @@ mod usage_keep;
 mod usage_sink;
 mod webhook_store;
 
+pub(crate) use about::about;
 pub use app_source::Source;
 pub use change_notices::follow;
 pub use key_ends::carry_out;
