@@ -78,7 +78,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         dev: true,
         cluster: "local".to_owned(),
         setup_token: None,
-        trusted_proxies: false,
         webhook_allow: Allow::parse("127.0.0.0/8").unwrap_or_default(),
         billing: None,
         mail: MailOut::default(),

@@ -2,9 +2,12 @@
 // what can't arrive is refused, nobody is told what did not happen, and all is well again within seconds.
 import { after } from 'node:test';
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import http from 'node:http';
+import path from 'node:path';
 import { arrives, backEnd, client, named, subscribed } from './clients.mjs';
-import { commandOk, sleep, startServer, story, until } from './harness.mjs';
+import { commandOk, sleep, startServer, story, temporaryDirectory, until } from './harness.mjs';
+import { certificate } from './certificates.mjs';
 import { Wire, startRedis } from './redis.mjs';
 
 const ends = [];
@@ -130,4 +133,45 @@ story('one node can’t reach Redis: it refuses, the others go on and miss it; b
   await Promise.all(channels.map((channel) => arrives(channel, 'again')));
   const facts = await (await backEnd(one, made).get({ path: '/channels/presence-room', params: { info: 'user_count,subscription_count' } })).json();
   assert.deepEqual(facts, { occupied: true, user_count: 2, subscription_count: 2 });
+}, { deadlineMs: 60_000 });
+
+/** Two nodes on a Redis at this address, with a prefix. */
+async function pair(t, url, extra = {}) {
+  const first = await startServer({ env: { FANFARE_REDIS_URL: url, FANFARE_REDIS_PREFIX: 'elsewhere', ...extra } });
+  t.after(() => first.stop());
+  const second = await startServer({ env: { FANFARE_REDIS_URL: url, FANFARE_REDIS_PREFIX: 'elsewhere', ...extra }, dataDir: first.dataDir });
+  t.after(() => second.stop());
+  await until(async () => (await isReady(first)) && (await isReady(second)), 'both to be ready', 10_000);
+  const made = await first.app({ name: 'pair' });
+  await second.serves(made);
+  return { first, second, made };
+}
+
+story('Redis may want a password and TLS, and what is in it stands behind the prefix', async (t) => {
+  const { cert, key } = certificate(temporaryDirectory('certificates'), 'redis');
+  const secured = await startRedis(t, { password: 'let-me-in', tls: { certificate: cert, key, authority: cert } });
+  const { first, second, made } = await pair(t, secured.url, { SSL_CERT_FILE: cert });
+  const channel = await subscribed(client(t, second, made), 'news');
+  assert.equal((await publish(first, made, 'news', 'hello', {})).status, 200);
+  await arrives(channel, 'hello');
+  assert.doesNotMatch(first.output + second.output, /let-me-in/);
+  const keys = (await secured.cli('--scan')).split('\n').filter(Boolean);
+  assert.ok(keys.length > 0 && keys.every((name) => name.startsWith('elsewhere:local:')), keys.join());
+});
+
+story('sentinels name another master when the first one dies: the nodes follow within seconds', async (t) => {
+  const master = await startRedis(t, { args: ['--repl-diskless-sync-delay', '0'] });
+  const replica = await startRedis(t, { args: ['--replicaof', '127.0.0.1', String(master.port)] });
+  const folder = temporaryDirectory('sentinel');
+  const file = path.join(folder, 'sentinel.conf');
+  writeFileSync(file, `sentinel monitor main 127.0.0.1 ${master.port} 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n`);
+  await until(async () => /master_link_status:up/.test(await replica.cli('info', 'replication')), 'the replica to follow');
+  const sentinel = await startRedis(t, { first: [file, '--sentinel'] });
+  await until(async () => /slaves=1/.test(await sentinel.cli('info', 'sentinel')), 'the sentinel to know the replica', 15_000);
+  const { first, second, made } = await pair(t, `redis+sentinel://127.0.0.1:${sentinel.port}/main`);
+  const channel = await subscribed(client(t, second, made), 'news');
+  await master.stop();
+  await until(async () => (await publish(first, made, 'news', 'after', {})).status === 200, 'publishes to be taken again', 20_000);
+  await arrives(channel, 'after');
+  assert.equal(named(channel, 'after').length, 1);
 }, { deadlineMs: 60_000 });

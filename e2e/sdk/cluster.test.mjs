@@ -6,11 +6,11 @@ import { arrives, backEnd, client, named, signedIn, subscribed } from './clients
 import { OWNER, commandOk, sleep, startServer, story, until } from './harness.mjs';
 import { RawSocket } from './rawsocket.mjs';
 import { startRedis } from './redis.mjs';
-import { Visitor } from './visitor.mjs';
+import { Visitor, goesTo } from './visitor.mjs';
 
 const ends = [];
 const redis = await startRedis({ after: (end) => ends.push(end) });
-const env = { FANFARE_REDIS_URL: redis.url, FANFARE_WEBHOOK_ALLOW: '127.0.0.1' };
+const env = { FANFARE_REDIS_URL: redis.url, FANFARE_WEBHOOK_ALLOW: '127.0.0.1', FANFARE_SIGNUP: 'open' };
 const one = await startServer({ env });
 const two = await startServer({ env, dataDir: one.dataDir });
 const three = await startServer({ env, dataDir: one.dataDir });
@@ -235,4 +235,40 @@ story('the console has the rows of all nodes, in the order of their times, and s
   assert.equal(sent.recipients, 2, JSON.stringify(sent));
   assert.equal(rows.filter(({ kind }) => kind === 'occupied').length, 1, 'the channel was occupied once');
   assert.deepEqual(rows.map(({ ts }) => ts), rows.map(({ ts }) => ts).sort((a, b) => a - b));
+});
+
+story('a limit on messages holds over all nodes within the stated bound, while all publish as fast as they can', async () => {
+  const LIMIT = 2_000;
+  const STEP = 50; // realtime::meter::STEP_MIN
+  const UNDER_WAY = 150; // what a node of a test takes during a report, on a slow machine
+  const person = { email: 'ana@bound.test', password: OWNER.password };
+  const ana = await new Visitor(one.url).signUp(person);
+  const made = await app({ name: 'bound', owner: person.email });
+  const page = `/dash/apps/${made.id}/settings`;
+  const answer = await ana.submit(await ana.page(page), goesTo(/\/settings\/messages-cap$/), { cap: String(LIMIT) });
+  assert.equal(answer.status, 303, answer.text);
+  const knows = async (node) => Number((await node.rest(made, 'GET', `/apps/${made.id}/channels`)).headers.get('x-quota-limit')) === LIMIT;
+  await until(async () => (await Promise.all(nodes.map(knows))).every(Boolean), 'all nodes to know the cap');
+  let accepted = 0;
+  const publisher = async (node) => {
+    for (;;) {
+      const { status, text } = await node.rest(made, 'POST', `/apps/${made.id}/events`, { body: { name: 'e', channel: 'c', data: 'x' } });
+      if (status === 403) return assert.match(text, /own cap/);
+      assert.equal(status, 200, text);
+      accepted += 1;
+    }
+  };
+  await Promise.all(nodes.flatMap((node) => Array.from({ length: 4 }, () => publisher(node))));
+  const reads = 100; // each read of the wait above counted one
+  assert.ok(accepted >= LIMIT - reads && accepted <= LIMIT + nodes.length * (STEP + UNDER_WAY), `${accepted} of ${LIMIT} were accepted`);
+}, { deadlineMs: 60_000 });
+
+story('whoever looks after the server sees every node, and its connections', async (t) => {
+  const made = await app({ name: 'seen' });
+  await subscribed(client(t, two, made), 'news');
+  const owner = await new Visitor(one.url).signIn(OWNER);
+  await until(async () => {
+    const { text } = await owner.page('/dash/server/nodes');
+    return text.split('data-test="node"').length === 4 && /data-label="Connections" class="num">[1-9]/.test(text);
+  }, 'three nodes, one with a connection', 8_000);
 });

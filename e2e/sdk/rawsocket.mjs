@@ -125,7 +125,8 @@ export class RawSocket {
         frame.code = payload.readUInt16BE(0);
         frame.reason = payload.subarray(2).toString('utf8');
       }
-      this.frames.push(frame);
+      // Who expects very many takes them as they come.
+      if (frame.opcode !== TEXT || !this.take?.(frame.text)) this.frames.push(frame);
       this.pending = have.subarray(offset + length);
     }
   }

@@ -3,38 +3,24 @@ import { spawn } from 'node:child_process';
 import net from 'node:net';
 import { freePort, mortal, temporaryDirectory, until } from './harness.mjs';
 
-/** Does something answer PING on the port? */
-function answers(port, password) {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    const end = (answer) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.setTimeout(500, () => end(false));
-    socket.on('error', () => end(false));
-    socket.on('connect', () => socket.write(password ? `AUTH ${password}\r\nPING\r\n` : 'PING\r\n'));
-    let text = '';
-    socket.on('data', (chunk) => {
-      text += chunk;
-      if (text.includes('PONG')) end(true);
-    });
-  });
-}
-
 export class Redis {
-  constructor(port, args, password) {
-    Object.assign(this, { port, args, password, child: undefined });
+  constructor(port, { args = [], first = [], password, tls }) {
+    Object.assign(this, { port, args, first, password, tls, child: undefined });
   }
 
   get url() {
-    return `redis://${this.password ? `:${this.password}@` : ''}127.0.0.1:${this.port}`;
+    return `redis${this.tls ? 's' : ''}://${this.password ? `:${this.password}@` : ''}127.0.0.1:${this.port}`;
   }
 
   async start() {
-    this.child = spawn(...mortal('redis-server', ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', temporaryDirectory('redis'), ...(this.password ? ['--requirepass', this.password] : []), ...this.args]), { stdio: 'ignore' });
+    const port = this.tls
+      ? ['--port', '0', '--tls-port', String(this.port), '--tls-cert-file', this.tls.certificate, '--tls-key-file', this.tls.key, '--tls-ca-cert-file', this.tls.authority, '--tls-auth-clients', 'no']
+      : ['--port', String(this.port)];
+    const memory = this.first.length > 0 ? [] : ['--save', '', '--appendonly', 'no'];
+    const password = this.password ? ['--requirepass', this.password] : [];
+    this.child = spawn(...mortal('redis-server', [...this.first, ...port, '--bind', '127.0.0.1', ...memory, '--dir', temporaryDirectory('redis'), ...password, ...this.args]), { stdio: 'ignore' });
     this.child.on('error', (error) => (this.error = error));
-    await until(() => answers(this.port, this.password), () => `Redis to answer (${this.error ?? ''})`, 10_000);
+    await until(async () => (await this.cli('ping')) === 'PONG', () => `Redis to answer (${this.error ?? ''})`, 10_000);
     return this;
   }
 
@@ -60,7 +46,7 @@ export class Redis {
   /** One command, as text; the answer as redis-cli shows it. */
   cli(...words) {
     return new Promise((resolve, reject) => {
-      const child = spawn('redis-cli', ['-p', String(this.port), ...(this.password ? ['-a', this.password, '--no-auth-warning'] : []), ...words]);
+      const child = spawn('redis-cli', ['-p', String(this.port), ...(this.password ? ['-a', this.password, '--no-auth-warning'] : []), ...(this.tls ? ['--tls', '--cacert', this.tls.authority] : []), ...words]);
       let out = '';
       child.stdout.on('data', (chunk) => (out += chunk));
       child.on('error', reject);
@@ -69,8 +55,9 @@ export class Redis {
   }
 }
 
-export async function startRedis(t, { args = [], password } = {}) {
-  const redis = await new Redis(await freePort(), args, password).start();
+/** `args`: more of its settings; `first`: what stands before all of them; `tls`: the files of a certificate, `{certificate, key, authority}`. */
+export async function startRedis(t, options = {}) {
+  const redis = await new Redis(await freePort(), options).start();
   t.after(() => redis.stop());
   return redis;
 }
