@@ -5,3 +5,4 @@
 pub mod channels;
 pub mod live;
 pub mod manage;
+pub mod node;

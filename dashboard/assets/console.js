@@ -14,18 +14,16 @@ import { Flood, HELD_MAX, idOf, Store } from './console/store.js';
 import { count, plural } from './console/text.js';
 import { Toolbar } from './console/toolbar.js';
 import { Live } from './live.js';
+import { socketsAt } from './live/connection.js';
 import { csrfToken, feedStrip } from './live/page.js';
 
 const root = document.getElementById('console');
 const part = (name) => root.querySelector(`[data-part=${name}]`);
-const secure = location.protocol === 'https:';
 const app = {
   appId: root.dataset.appId,
   appKey: root.dataset.appKey,
   csrf: csrfToken(),
-  host: location.hostname,
-  port: Number(location.port) || (secure ? 443 : 80),
-  secure,
+  ...socketsAt(),
 };
 /** With more rows than this in one frame, fading each in would be noise and work. */
 const FADE_ROWS_MAX = 12;

@@ -77,6 +77,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         signup_plan: Plan::Sandbox,
         dev: true,
         cluster: "local".to_owned(),
+        cluster_urls: Default::default(),
         setup_token: None,
         webhook_allow: Allow::parse("127.0.0.0/8").unwrap_or_default(),
         billing: None,

@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Dashboard;
-use crate::client::RequestOrigin;
+use crate::client::{Endpoint, RequestOrigin};
 use crate::with::With;
 
 /// Adds the policy and its companions. What an answer sets itself about caching stays.
@@ -21,7 +21,9 @@ pub(crate) async fn secure(State(dashboard): State<Dashboard>, request: Request,
     let stripe = dashboard.billing().map_or(&[][..], |billing| billing.page_origins());
     let with = dashboard.config().with.iter().map(With::page_origin);
     let forms: Vec<String> = stripe.iter().cloned().chain(with).collect();
-    put(response.headers_mut(), &policy(&origin, &forms));
+    let clusters: Vec<Endpoint> =
+        dashboard.config().cluster_urls.values().filter_map(|url| Endpoint::parse(url)).collect();
+    put(response.headers_mut(), &policy(&origin, &forms, &clusters));
     if origin.https {
         response
             .headers_mut()
@@ -48,13 +50,16 @@ fn put(headers: &mut HeaderMap, policy: &str) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// Sockets may go to this very host and to the public address; older browsers don't count `ws:` as `'self'`, hence by name. Forms may
+/// Sockets may go to this very host, to the public address and, with the event creator, to the clusters that the operator named; older browsers don't count `ws:` as `'self'`, hence by name. Forms may
 /// lead to the pages of Stripe on a server that bills, and to the providers of sign-ins that it knows.
-fn policy(origin: &RequestOrigin, forms: &[String]) -> String {
+fn policy(origin: &RequestOrigin, forms: &[String], clusters: &[Endpoint]) -> String {
     let mut sockets = String::new();
     let public = origin.endpoint.authority();
     for host in origin.host.iter().chain((origin.host.as_ref() != Some(&public)).then_some(&public)) {
         sockets.push_str(&format!(" ws://{host} wss://{host}"));
+    }
+    for cluster in clusters {
+        sockets.push_str(&format!(" {} {}://{}", cluster.origin(), cluster.ws_scheme(), cluster.authority()));
     }
     policy_for(&sockets, forms)
 }

@@ -2,6 +2,7 @@
 //!
 //! It doesn't know the data plane: [`Live`] is implemented where both planes meet.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use tenancy::plan::Plan;
 use tenancy::throttle::{CodeThrottle, SignInThrottle};
 use tokio::sync::Mutex;
 
+use crate::client::Endpoint;
 use crate::server_facts::{NodeRow, ProcessFacts, ServerFacts};
 use crate::with::With;
 
@@ -69,6 +71,8 @@ pub struct DashboardConfig {
     pub dev: bool,
     /// The cluster of this node; offered first for new apps.
     pub cluster: String,
+    /// Public addresses of the clusters, by name: where apps that live there have their sockets.
+    pub cluster_urls: BTreeMap<String, String>,
     /// Opens `/setup` while nobody exists; `None` means there is no such page.
     pub setup_token: Option<String>,
     /// Where webhooks may go beside the public internet.
@@ -81,6 +85,13 @@ pub struct DashboardConfig {
     pub server: ServerFacts,
     /// Where people may have accounts that they sign in with here.
     pub with: Vec<With>,
+}
+
+impl DashboardConfig {
+    /// The public address of an app's cluster; `None`: the operator named none, so it is this server's.
+    pub(crate) fn sockets_of(&self, app: &App) -> Option<Endpoint> {
+        self.cluster_urls.get(&app.cluster).and_then(|url| Endpoint::parse(url))
+    }
 }
 
 impl fmt::Debug for DashboardConfig {

@@ -1,6 +1,8 @@
 //! One HTTP call to a service that the operator named, such as Stripe or a provider of sign-ins: where it is, the call, and forms.
-//! A connection serves one call: there are few of them. It is not for addresses that customers name: webhooks check those, in
+//! A connection serves one call: there are few of them; [`pool`] is for a service that is called all the time. It is not for addresses that customers name: webhooks check those, in
 //! `realtime`.
+
+pub mod pool;
 
 use std::sync::{Arc, OnceLock};
 
@@ -51,6 +53,17 @@ impl Place {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+async fn connect(place: &Place) -> Result<Box<dyn Stream>, String> {
+    let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(|e| e.to_string())?;
+    let _ = stream.set_nodelay(true);
+    if !place.tls {
+        return Ok(Box::new(stream));
+    }
+    let name = ServerName::try_from(place.host.clone()).map_err(|e| e.to_string())?;
+    let stream = TlsConnector::from(tls_config()).connect(name, stream).await.map_err(|e| e.to_string())?;
+    Ok(Box::new(stream))
+}
+
 /// Sends a request whose target is a path, and reads status and body of the answer, up to so many bytes. Errors say what went
 /// wrong, for a log. *Cancel*: the connection is closed; what was asked may have been done all the same.
 pub async fn call(
@@ -58,14 +71,7 @@ pub async fn call(
     request: Request<Full<Bytes>>,
     answer_bytes_max: usize,
 ) -> Result<(u16, Bytes), String> {
-    let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(|e| e.to_string())?;
-    let _ = stream.set_nodelay(true);
-    let stream: Box<dyn Stream> = if place.tls {
-        let name = ServerName::try_from(place.host.clone()).map_err(|e| e.to_string())?;
-        Box::new(TlsConnector::from(tls_config()).connect(name, stream).await.map_err(|e| e.to_string())?)
-    } else {
-        Box::new(stream)
-    };
+    let stream = connect(place).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     // Driven here and not in a task of its own, so that it ends with the call.
     let mut connection = std::pin::pin!(connection);

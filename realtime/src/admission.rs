@@ -8,6 +8,7 @@ use protocol::close::CloseCode;
 use protocol::json::clip;
 
 use crate::app::App;
+use crate::apps::Named;
 use crate::connect_rate::{CONNECTS_BURST, CONNECTS_PER_SECOND};
 use crate::console::{Hint, Kind, Row, Source, mask_ip};
 use crate::handshake::Handshake;
@@ -32,6 +33,9 @@ pub(crate) async fn decide(
     handshake: Result<&Handshake, &(CloseCode, String)>,
     visitor: Visitor<'_>,
 ) -> Verdict {
+    if let Some(text) = node.no_sockets() {
+        return Verdict::Refuse { code: CloseCode::UnknownApp, message: text.to_owned() };
+    }
     let Visitor { origin, ip, transport, .. } = visitor;
     let sdk = handshake.ok().and_then(|h| h.sdk.as_deref());
     let app = match node.apps().find_by_key(key).await {
@@ -162,6 +166,9 @@ async fn unknown(node: &Node, key: &str, sdk: Option<&str>, visitor: Visitor<'_>
         Ok(id) => node.apps().find_by_id(id).await.ok().flatten(),
         Err(_) => None,
     };
+    if let Some(place) = node.apps().elsewhere(Named::Key(key)).await {
+        return Verdict::Refuse { code: CloseCode::UnknownApp, message: place.for_sockets() };
+    }
     match app.filter(|app| !app.snapshot().internal) {
         Some(app) => {
             message = format!("App key {shown} not found: this looks like an app ID, use the app's key");

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, Cached};
 use crate::cluster::Cluster;
@@ -51,7 +52,7 @@ pub struct KeyPair {
 }
 
 /// What the plan allows. `None` means no limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Concurrent connections of the whole meter scope.
     pub connections_max: Option<u64>,
@@ -72,7 +73,7 @@ pub struct Limits {
 }
 
 /// What the app's owner switched on and off. Source: app settings of Pusher's dashboard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Features {
     /// Subscribers are told how many they are, on all channels but presence channels.
     pub subscription_counts: bool,

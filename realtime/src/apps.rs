@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::app::{App, AppSnapshot};
@@ -38,12 +39,59 @@ pub struct AppRecord {
     pub app_messages: u64,
 }
 
+/// How an app is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// By one of its keys.
+    Key(&'a str),
+    /// By its id.
+    Id(u64),
+}
+
+/// An app that lives in another cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// That cluster.
+    pub cluster: Arc<str>,
+    /// Its public address, `https://…`, if the operator named it.
+    pub url: Option<Arc<str>>,
+}
+
+impl Elsewhere {
+    /// What a client is told.
+    pub fn for_sockets(&self) -> String {
+        match &self.url {
+            Some(url) => {
+                format!(
+                    "This app lives in cluster {}: connect to {}",
+                    self.cluster,
+                    url.replacen("http", "ws", 1)
+                )
+            }
+            None => format!("This app lives in cluster {}: connect to a node of it", self.cluster),
+        }
+    }
+
+    /// What a backend is told.
+    pub fn for_requests(&self) -> String {
+        match &self.url {
+            Some(url) => format!("This app lives in cluster {}: send this to {url}", self.cluster),
+            None => format!("This app lives in cluster {}: send this to a node of it", self.cluster),
+        }
+    }
+}
+
 /// Where apps come from.
 pub trait AppSource: Send + Sync + 'static {
     /// The app that has this key.
     fn by_key<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<AppRecord>, SourceError>>;
     /// The app with this id.
     fn by_id(&self, id: u64) -> BoxFuture<'_, Result<Option<AppRecord>, SourceError>>;
+    /// Where an app lives that the other two don't give, since it is not of this cluster. A source of one cluster need not say.
+    fn elsewhere<'a>(&'a self, named: Named<'a>) -> BoxFuture<'a, Result<Option<Elsewhere>, SourceError>> {
+        let _ = named;
+        Box::pin(async { Ok(None) })
+    }
 }
 
 #[derive(Default)]
@@ -71,9 +119,16 @@ pub struct Apps {
     source: Arc<dyn AppSource>,
     node: Arc<str>,
     maps: RwLock<Maps>,
-    unknown: Mutex<HashMap<Box<str>, Instant>>,
+    unknown: Mutex<HashMap<Box<str>, Unknown>>,
     /// Counts are to be written before their second is over.
     pub(crate) flush: Arc<Notify>,
+}
+
+/// A key or id that no app of this cluster has.
+struct Unknown {
+    since: Instant,
+    /// Asked once: where it lives instead.
+    elsewhere: Option<Option<Elsewhere>>,
 }
 
 impl std::fmt::Debug for Apps {
@@ -219,8 +274,24 @@ impl Apps {
         app.scope.limited(nearest, &self.flush);
     }
 
+    /// Where an app lives that was not found here; asks the source once for each name, and again when it is forgotten.
+    pub async fn elsewhere(&self, named: Named<'_>) -> Option<Elsewhere> {
+        let name = match named {
+            Named::Key(key) => key.to_owned(),
+            Named::Id(id) => format!("#{id}"),
+        };
+        if let Some(known) = self.unknown.lock().get(&*name).and_then(|one| one.elsewhere.clone()) {
+            return known;
+        }
+        let found = self.source.elsewhere(named).await.ok()?;
+        if let Some(one) = self.unknown.lock().get_mut(&*name) {
+            one.elsewhere = Some(found.clone());
+        }
+        found
+    }
+
     fn is_unknown(&self, name: &str) -> bool {
-        self.unknown.lock().get(name).is_some_and(|since| since.elapsed() < UNKNOWN_TTL)
+        self.unknown.lock().get(name).is_some_and(|one| one.since.elapsed() < UNKNOWN_TTL)
     }
 
     fn remember_unknown(&self, name: &str) {
@@ -228,6 +299,6 @@ impl Apps {
         if unknown.len() >= UNKNOWN_MAX {
             unknown.clear();
         }
-        unknown.insert(name.into(), Instant::now());
+        unknown.insert(name.into(), Unknown { since: Instant::now(), elsewhere: None });
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::app::KeyPair;
 use crate::clock;
@@ -33,7 +34,7 @@ struct KeyUse {
 }
 
 /// What a page shows of one key's use on this node. Times are milliseconds since 1970, whole minutes; 0 is never.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyNumbers {
     /// The key.
     pub key: Arc<str>,

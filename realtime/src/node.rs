@@ -59,6 +59,7 @@ struct Inner {
     sink: Arc<dyn UsageSink>,
     flusher: tokio::sync::Mutex<Flusher>,
     echo: OnceLock<usize>,
+    no_sockets: OnceLock<Arc<str>>,
     totals: Arc<Totals>,
     connects: ConnectRates,
     cluster: Option<Arc<Cluster>>,
@@ -99,6 +100,7 @@ impl Node {
             sink,
             flusher: tokio::sync::Mutex::new(Flusher::new(totals.clone())),
             echo: OnceLock::new(),
+            no_sockets: OnceLock::new(),
             totals,
             connects: ConnectRates::default(),
             cluster,
@@ -166,6 +168,15 @@ impl Node {
     /// else. All that lies around the messages is what it always is.
     pub fn echo_all(&self, message_bytes_max: usize) {
         let _ = self.0.echo.set(message_bytes_max);
+    }
+
+    /// From now on every socket is closed with 4001 and this text: the node is there for others to publish and to look through.
+    pub fn refuse_sockets(&self, text: &str) {
+        let _ = self.0.no_sockets.set(text.into());
+    }
+
+    pub(crate) fn no_sockets(&self) -> Option<&str> {
+        self.0.no_sockets.get().map(|text| &**text)
     }
 
     pub(crate) fn echoes(&self) -> Option<usize> {

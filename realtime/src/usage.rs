@@ -13,6 +13,7 @@ use crate::apps::{Apps, SourceError};
 use crate::clock;
 use crate::key_use::KeyNumbers;
 use crate::totals;
+use serde::{Deserialize, Serialize};
 
 /// Counts a kill -9 may lose.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -23,7 +24,7 @@ const REPORT_ROWS_MAX: usize = 1_000;
 const WAITING_ROWS_MAX: usize = 200_000;
 
 /// What one app used in a minute since the last report.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinuteUse {
     /// Whose.
     pub app_id: u64,
@@ -48,7 +49,7 @@ pub struct MinuteUse {
 }
 
 /// A numbered report of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Of this process: another name after each start.
     pub node: Arc<str>,
@@ -63,7 +64,7 @@ pub struct Report {
 }
 
 /// What storage has for an app on the day of a report, from all nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Whose.
     pub app_id: u64,

@@ -5,6 +5,7 @@ mod db;
 mod doctor;
 mod healthcheck;
 mod import;
+mod node;
 mod secrets;
 mod switches;
 mod webhooks;
@@ -85,6 +86,9 @@ enum Command {
     /// People, straight in the database.
     #[command(subcommand)]
     Admin(Admin),
+    /// Tokens for realtime nodes without a database.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// The master key that secrets are sealed with.
     #[command(subcommand)]
     Secrets(secrets::Secrets),
@@ -293,6 +297,10 @@ fn execute(cli: &Cli) -> anyhow::Result<()> {
                 );
                 Ok(())
             }
+            Some(Command::Node(command)) => {
+                let db = serve::open_db(&config).await?;
+                command.run(&db, &config).await
+            }
             Some(Command::Secrets(command)) => {
                 let db = serve::open_db(&config).await?;
                 command.run(&db).await
@@ -355,7 +363,8 @@ async fn apps(config: &Config, command: &Apps) -> anyhow::Result<()> {
         }
         Apps::Env { id, kind } => {
             let (app, key) = operator::find(&db, *id).await?;
-            let endpoint = dashboard::Endpoint::parse(&config.base_url(config.listen))
+            let own = config.cluster_urls.get(&app.cluster).cloned();
+            let endpoint = dashboard::Endpoint::parse(&own.unwrap_or_else(|| config.base_url(config.listen)))
                 .context("the public address can't be read")?;
             println!("{}", operator::env_block(&app, &key, &endpoint, kind)?);
         }

@@ -9,6 +9,7 @@ use dashboard::SignUpMode;
 use tenancy::identity::Provider;
 
 use crate::metrics;
+use crate::roles::{self, ControlAt, Role};
 use crate::serve::reachable;
 use crate::tls::CertificateFiles;
 
@@ -54,6 +55,22 @@ pub const SETTINGS: &[Setting] = &[
         "Master key that secrets in the database are sealed with: 64 hex digits, after a comma older ones; unset: a file.",
     ),
     setting("cluster", "local", "This node's region: local or a code such as mt1, eu, us2."),
+    setting(
+        "role",
+        "all",
+        "What this process serves: all, control (dashboard, management API, billing) or realtime (sockets and the HTTP API).",
+    ),
+    setting(
+        "control_url",
+        "",
+        "Address of the control plane, such as https://fanfare.example.com; a realtime node with it needs no database.",
+    ),
+    secret("node_token", "What such a node shows the control plane: from `fanfare node token`."),
+    setting(
+        "cluster_urls",
+        "",
+        "Public addresses of the clusters, such as eu=https://ws-eu.example.com,us2=https://ws-us.example.com.",
+    ),
     setting(
         "redis_url",
         "",
@@ -173,6 +190,12 @@ pub struct Config {
     pub secret_key: Option<realtime::app::Secret>,
     /// Region.
     pub cluster: String,
+    /// What this process serves.
+    pub role: Role,
+    /// Where apps come from if not from a database.
+    pub control: Option<ControlAt>,
+    /// Public addresses of the clusters, by name.
+    pub cluster_urls: BTreeMap<String, String>,
     /// Redis of the cluster, and what stands before its keys.
     pub redis: Option<(String, String)>,
     /// Threads of the data plane.
@@ -356,6 +379,7 @@ impl Raw {
 
     /// Checks the values; an error names the setting.
     pub fn check(&self, dev: bool) -> anyhow::Result<Config> {
+        let role = Role::parse(self.get("role").unwrap_or("all"))?;
         let data_dir = PathBuf::from(self.get("data_dir").unwrap_or("./data"));
         let static_app = match (self.get("app_id"), self.get("app_key"), self.get("app_secret")) {
             (None, None, None) => None,
@@ -407,6 +431,9 @@ impl Raw {
             data_dir,
             secret_key: self.get("secret_key").map(realtime::app::Secret::new),
             cluster: self.get("cluster").unwrap_or("local").to_owned(),
+            role,
+            control: roles::control(role, self.get("control_url"), self.get("node_token"))?,
+            cluster_urls: roles::cluster_urls(self.get("cluster_urls").unwrap_or_default())?,
             redis: self.redis()?,
             workers: match number("workers")? {
                 Some(0) => bail!("workers must be at least 1"),
@@ -517,6 +544,9 @@ mod tests {
             (("FANFARE_STRIPE_PRICES", "pro=price_1"), "stripe_secret_key"),
             (("FANFARE_GITHUB_CLIENT_ID", "x"), "github_client_secret"),
             (("FANFARE_REDIS_URL", "http://x"), "redis_url"),
+            (("FANFARE_ROLE", "sockets"), "role"),
+            (("FANFARE_NODE_TOKEN", "x"), "control_url"),
+            (("FANFARE_CLUSTER_URLS", "eu"), "cluster_urls"),
         ] {
             let error = load(&[], &[env], "").unwrap().check(false).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -534,6 +564,7 @@ mod tests {
             ("FANFARE_SMTP_URL", "smtp://ana:hush@mail.example.com"),
             ("FANFARE_GOOGLE_CLIENT_SECRET", "hush-hush"),
             ("FANFARE_REDIS_URL", "redis://ana:hush@redis.example.com"),
+            ("FANFARE_NODE_TOKEN", "hush-hush"),
         ];
         let raw = load(&[], &env, "").unwrap();
         assert!(!raw.print().contains("hush"));

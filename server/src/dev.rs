@@ -10,7 +10,7 @@ use crate::serve::Running;
 
 /// Sees to an owner and an app, and prints the sign-in address and the `.env` block.
 pub(crate) async fn greet(running: &Running, config: &Config) -> anyhow::Result<()> {
-    let db = &running.db;
+    let Some(db) = &running.db else { return Ok(()) };
     let (user, account) = tenancy::owner::first_or_placeholder(db).await?;
     let (app, key) = first_app(db, &account.id, &config.cluster).await?;
     let token = tenancy::login_token::issue(db, &user.id).await?;

@@ -21,10 +21,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use realtime::Node;
 use realtime::totals::Numbers;
-use tenancy::Db;
 use tokio::net::TcpListener;
 
 use crate::process::Used;
+use crate::serve::Storage;
 
 /// Apps with series of their own: those with most connections. A server of thousands must not make thousands of series.
 pub const APPS_MAX: usize = 100;
@@ -45,13 +45,13 @@ pub struct Listen {
 #[derive(Clone, Debug)]
 struct Source {
     node: Node,
-    db: Db,
+    storage: Storage,
     started_s: f64,
 }
 
 /// Begins to answer. *Errors*: the operator chose an address that can't be had; the default one may be taken by another server
 /// of this machine.
-pub async fn start(listen: Option<Listen>, node: Node, db: Db) -> anyhow::Result<()> {
+pub(crate) async fn start(listen: Option<Listen>, node: Node, storage: Storage) -> anyhow::Result<()> {
     let Some(Listen { address, chosen }) = listen else { return Ok(()) };
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
@@ -66,7 +66,7 @@ pub async fn start(listen: Option<Listen>, node: Node, db: Db) -> anyhow::Result
     let at = listener.local_addr()?;
     tracing::info!("metrics are at http://{at}/metrics");
     let started_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let source = Arc::new(Source { node, db, started_s });
+    let source = Arc::new(Source { node, storage, started_s });
     let router = Router::new().route("/metrics", get(answer)).with_state(source);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -77,11 +77,18 @@ pub async fn start(listen: Option<Listen>, node: Node, db: Db) -> anyhow::Result
 }
 
 async fn answer(State(source): State<Arc<Source>>) -> Response {
-    let database = matches!(tokio::time::timeout(PING_WAIT, source.db.ping()).await, Ok(Ok(())));
+    let (mut database, mut control) = (None, None);
+    match &source.storage {
+        Storage::Database(db) => {
+            database = Some(matches!(tokio::time::timeout(PING_WAIT, db.ping()).await, Ok(Ok(()))));
+        }
+        Storage::Control(remote) => control = Some(remote.away().is_none()),
+    }
     let read = Read {
         numbers: source.node.numbers(APPS_MAX),
         node: source.node.name().to_string(),
         database,
+        control,
         joined: source.node.is_in_touch().map(|is_up| (is_up, source.node.nodes().len())),
         started_s: source.started_s,
     };
@@ -100,7 +107,10 @@ async fn answer(State(source): State<Arc<Source>>) -> Response {
 struct Read {
     numbers: Numbers,
     node: String,
-    database: bool,
+    /// Does the database answer? `None`: this node has none.
+    database: Option<bool>,
+    /// Did the control plane answer last? `None`: this node has a database.
+    control: Option<bool>,
     /// Does Redis answer, and how many nodes are alive? `None`: this node is alone.
     joined: Option<(bool, usize)>,
     started_s: f64,
@@ -163,12 +173,12 @@ impl Collector for Read {
         to.gauge("fanfare_channels", "Channels with a subscriber", None, n.channels as f64)?;
         to.gauge("fanfare_apps_loaded", "Apps in memory", None, n.apps as f64)?;
         to.gauge("fanfare_draining", "1 while the node goes away", None, f64::from(u8::from(n.draining)))?;
-        to.gauge(
-            "fanfare_database_up",
-            "1 if the database answers",
-            None,
-            f64::from(u8::from(self.database)),
-        )?;
+        if let Some(up) = self.database {
+            to.gauge("fanfare_database_up", "1 if the database answers", None, f64::from(u8::from(up)))?;
+        }
+        if let Some(up) = self.control {
+            to.gauge("fanfare_control_up", "1 if the control plane answers", None, f64::from(u8::from(up)))?;
+        }
         if let Some(joined) = self.joined {
             to.gauge("fanfare_cluster_up", "1 if Redis answers", None, f64::from(u8::from(joined.0)))?;
             to.gauge("fanfare_cluster_nodes", "Nodes of the cluster that are alive", None, joined.1 as f64)?;

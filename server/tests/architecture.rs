@@ -44,7 +44,7 @@ fn crates_use_only_the_crates_below_them() {
         ("dashboard", &["billing", "outbound", "protocol", "tenancy"]),
         ("fakestripe", &[]),
         ("bench", &[]),
-        ("fanfare", &["protocol", "realtime", "tenancy", "billing", "api", "dashboard", "bench"]),
+        ("fanfare", &["protocol", "realtime", "tenancy", "billing", "outbound", "api", "dashboard", "bench"]),
     ]);
     let all = dependencies();
     let ours: BTreeSet<&str> = all.keys().map(String::as_str).collect();

@@ -21,6 +21,10 @@ const SQLITE_BYTES: &str = "select page_count * page_size from pragma_page_count
 const POSTGRES_BYTES: &str = "select pg_database_size(current_database())";
 const SYSTEM_APP_KEY: &str = "system_app_key";
 pub(crate) const SYSTEM_APP_SECRET: &str = "system_app_secret";
+/// What node tokens are signed with.
+pub(crate) const NODE_TOKEN_KEY: &str = "node_token_key";
+/// Values that are kept sealed.
+pub(crate) const SEALED: [&str; 2] = [SYSTEM_APP_SECRET, NODE_TOKEN_KEY];
 
 /// The key pair of the app (id 1) over which dashboard pages listen to a node.
 #[derive(Clone, Debug)]
@@ -35,9 +39,9 @@ pub struct SystemApp {
 pub async fn system_app(db: &Db) -> Result<SystemApp, DbError> {
     // Reads first: after the first start this is no write at all.
     if let (Some(key), Some(secret)) = (get(db, SYSTEM_APP_KEY).await?, get(db, SYSTEM_APP_SECRET).await?) {
-        return Ok(SystemApp { key, secret: opened(db, &secret)? });
+        return Ok(SystemApp { key, secret: opened(db, SYSTEM_APP_SECRET, &secret)? });
     }
-    let secret = sealed(db, &Secret::new(random_hex::<APP_KEY_BYTES>()))?;
+    let secret = sealed(db, SYSTEM_APP_SECRET, &Secret::new(random_hex::<APP_KEY_BYTES>()))?;
     let fresh = [(SYSTEM_APP_KEY, random_hex::<APP_KEY_BYTES>()), (SYSTEM_APP_SECRET, secret)];
     let (key, secret): (String, String) = tx!(db, |t| {
         for (name, value) in &fresh {
@@ -48,18 +52,18 @@ pub async fn system_app(db: &Db) -> Result<SystemApp, DbError> {
         let secret = sqlx::query_scalar(GET).bind(SYSTEM_APP_SECRET).fetch_one(&mut *t).await?;
         (key, secret)
     });
-    Ok(SystemApp { key, secret: opened(db, &secret)? })
+    Ok(SystemApp { key, secret: opened(db, SYSTEM_APP_SECRET, &secret)? })
 }
 
-/// The system app's secret as it is kept.
-pub(crate) fn sealed(db: &Db, clear: &Secret) -> Result<String, DbError> {
-    Ok(db.vault().seal(Purpose::Instance, SYSTEM_APP_SECRET, clear)?)
+/// One of [`SEALED`] as it is kept.
+pub(crate) fn sealed(db: &Db, name: &str, clear: &Secret) -> Result<String, DbError> {
+    Ok(db.vault().seal(Purpose::Instance, name, clear)?)
 }
 
-/// The system app's secret as it was kept: sealed, or in clear by the release before.
-pub(crate) fn opened(db: &Db, kept: &str) -> Result<Secret, DbError> {
+/// One of [`SEALED`] as it was kept: sealed, or (the system app's secret) in clear by an old release.
+pub(crate) fn opened(db: &Db, name: &str, kept: &str) -> Result<Secret, DbError> {
     match sealed_with(kept) {
-        Some(_) => Ok(db.vault().open(Purpose::Instance, SYSTEM_APP_SECRET, kept)?),
+        Some(_) => Ok(db.vault().open(Purpose::Instance, name, kept)?),
         None => Ok(Secret::new(kept)),
     }
 }
@@ -102,6 +106,22 @@ pub async fn database_bytes(db: &Db) -> Result<u64, DbError> {
 pub async fn setup_done(db: &Db) -> Result<bool, DbError> {
     let users: i64 = read!(db, |p| sqlx::query_scalar(USERS_EXIST).fetch_one(p).await)?;
     Ok(users > 0)
+}
+
+/// Makes a value unless there is one; gives the one that there is then.
+pub(crate) async fn get_or_put(db: &Db, name: &str, value: &str) -> Result<String, DbError> {
+    Ok(tx!(db, |t| {
+        sqlx::query(PUT_ONCE).bind(name).bind(value).execute(&mut *t).await?;
+        sqlx::query_scalar(GET).bind(name).fetch_one(&mut *t).await?
+    }))
+}
+
+/// Sets a value.
+pub(crate) async fn put(db: &Db, name: &str, value: &str) -> Result<(), DbError> {
+    tx!(db, |t| {
+        sqlx::query(PUT).bind(name).bind(value).execute(&mut *t).await?;
+    });
+    Ok(())
 }
 
 pub(crate) async fn get(db: &Db, name: &str) -> Result<Option<String>, DbError> {

@@ -36,6 +36,7 @@ pub mod mail_token;
 pub mod member;
 pub mod membership;
 mod migrations;
+pub mod node_token;
 pub mod organisation;
 pub mod overage;
 pub mod owner;

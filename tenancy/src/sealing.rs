@@ -33,7 +33,7 @@ const BATCH: i64 = 200;
 pub struct Sealed {
     /// The name of the key; empty: they stand in clear.
     pub key_id: String,
-    /// Secrets of apps, headers of webhook endpoints, the secret of the dashboard's own app, and those of second factors.
+    /// Secrets of apps, headers of webhook endpoints, the secret of the dashboard's own app, the key of node tokens, and secrets of second factors.
     pub secrets: u64,
 }
 
@@ -46,8 +46,10 @@ pub async fn status(db: &Db) -> Result<Vec<Sealed>, DbError> {
         .collect();
     let mut more: Vec<(String, i64)> = read!(db, |p| sqlx::query_as(FACTOR_COUNTS).fetch_all(p).await)?;
     more.extend(headers::sealed_by(db).await?.into_iter().map(|key_id| (key_id, 1)));
-    if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await? {
-        more.push((sealed_with(&value).unwrap_or_default().to_owned(), 1));
+    for name in instance::SEALED {
+        if let Some(value) = instance::get(db, name).await? {
+            more.push((sealed_with(&value).unwrap_or_default().to_owned(), 1));
+        }
     }
     for (key_id, count) in more {
         let secrets = count.max(0).cast_unsigned();
@@ -78,7 +80,7 @@ pub async fn try_open(db: &Db) -> Result<u64, DbError> {
     if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await?
         && sealed_with(&value).is_some()
     {
-        instance::opened(db, &value)?;
+        instance::opened(db, instance::SYSTEM_APP_SECRET, &value)?;
         opened += 1;
     }
     Ok(opened)
@@ -126,14 +128,16 @@ pub async fn seal_all(db: &Db) -> Result<u64, DbError> {
     let factors = seal_factors(db, &id).await?;
     sealed += factors.0;
     failed = factors.1.or(failed);
-    if let Some(value) = instance::get(db, instance::SYSTEM_APP_SECRET).await?
-        && sealed_with(&value) != Some(&*id)
-    {
+    for name in instance::SEALED {
+        let Some(value) = instance::get(db, name).await? else { continue };
+        if sealed_with(&value) == Some(&*id) {
+            continue;
+        }
         were_clear |= sealed_with(&value).is_none();
-        let fresh = instance::sealed(db, &instance::opened(db, &value)?)?;
+        let fresh = instance::sealed(db, name, &instance::opened(db, name, &value)?)?;
         sealed += write!(db, |p| sqlx::query(RESEAL_INSTANCE)
             .bind(fresh)
-            .bind(instance::SYSTEM_APP_SECRET)
+            .bind(name)
             .bind(&value)
             .execute(p)
             .await

@@ -40,6 +40,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::mail_token::ALL,
         crate::member::ALL,
         crate::membership::ALL,
+        crate::node_token::ALL,
         crate::organisation::ALL,
         crate::overage::ALL,
         crate::owner::ALL,

@@ -21,7 +21,18 @@ statements::sqls! {
     /// Nothing is inserted for an endpoint that is gone.
     INSERT = "insert into webhook_deliveries (id, endpoint_id, app_id, created_ms, time_ms, events, events_count, test,
             by_hand, state, attempts, lease_node, lease_until_ms)
-        select $1, e.id, e.app_id, $3, $3, $4, $5, 0, 0, 'pending', 0, $6, $7 from webhook_endpoints e where e.id = $2";
+        select $1, e.id, e.app_id, $3, $3, $4, $5, 0, 0, 'pending', 0, $6, $7 from webhook_endpoints e where e.id = $2
+        on conflict (id) do nothing";
+    /// Stored already, by a call whose answer was lost.
+    STORED = "select count(*) from webhook_deliveries where id = $1";
+    ENDPOINT_CLUSTER = "select a.cluster from webhook_endpoints e join apps a on a.id = e.app_id where e.id = $1";
+    KEY_CLUSTER = "select a.cluster from app_keys k join apps a on a.id = k.app_id where k.key = $1";
+    APP_CLUSTER = "select cluster from apps where id = $1";
+    CLAIMED = "select id from webhook_deliveries where endpoint_id = $1 and lease_node = $2 and state = 'pending'";
+    GIVE_BACK = "update webhook_deliveries set lease_node = '', lease_until_ms = 0
+        where id = $1 and lease_node = $2 and state = 'pending'";
+    TAKE_HELD_IN = "delete from webhook_held where app_id in (select id from apps where cluster = $1)
+        returning id, app_id, event";
     WAITING = "select distinct endpoint_id from webhook_deliveries where state = 'pending' and lease_until_ms <= $1
         limit $2";
     /// The outer condition is asked again when another node was quicker, the inner one is not.
@@ -166,7 +177,10 @@ pub async fn put(db: &Db, node: &str, until_ms: i64, new: &[NewDelivery]) -> Res
                 .execute(&mut *t)
                 .await?;
             if stored.rows_affected() == 0 {
-                not_stored.gone.push(one.id.clone());
+                let there: i64 = sqlx::query_scalar(STORED).bind(&one.id).fetch_one(&mut *t).await?;
+                if there == 0 {
+                    not_stored.gone.push(one.id.clone());
+                }
             }
         }
     });
@@ -327,6 +341,41 @@ pub async fn take_held(db: &Db) -> Result<Vec<(u64, String)>, DbError> {
     let mut rows: Vec<(String, i64, String)> = write!(db, |p| sqlx::query_as(TAKE_HELD).fetch_all(p).await)?;
     rows.sort();
     Ok(rows.into_iter().map(|(_, app_id, event)| (app_id.cast_unsigned(), event)).collect())
+}
+
+/// [`take_held`] of the apps of one cluster.
+pub async fn take_held_in(db: &Db, cluster: &str) -> Result<Vec<(u64, String)>, DbError> {
+    let mut rows: Vec<(String, i64, String)> =
+        write!(db, |p| sqlx::query_as(TAKE_HELD_IN).bind(cluster).fetch_all(p).await)?;
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(rows.into_iter().map(|(_, app_id, event)| (app_id.cast_unsigned(), event)).collect())
+}
+
+/// The cluster of an endpoint's app; `None`: there is no such endpoint.
+pub async fn cluster_of_endpoint(db: &Db, endpoint_id: &str) -> Result<Option<String>, DbError> {
+    Ok(read!(db, |p| sqlx::query_scalar(ENDPOINT_CLUSTER).bind(endpoint_id).fetch_optional(p).await)?)
+}
+
+/// The cluster of a key's app; `None`: there is no such key.
+pub async fn cluster_of_key(db: &Db, key: &str) -> Result<Option<String>, DbError> {
+    Ok(read!(db, |p| sqlx::query_scalar(KEY_CLUSTER).bind(key).fetch_optional(p).await)?)
+}
+
+/// The cluster of an app; `None`: there is no such app.
+pub async fn cluster_of_app(db: &Db, app_id: u64) -> Result<Option<String>, DbError> {
+    Ok(read!(db, |p| sqlx::query_scalar(APP_CLUSTER).bind(app_id.cast_signed()).fetch_optional(p).await)?)
+}
+
+/// Gives those claims of a node on an endpoint's deliveries back that the node doesn't know of: the answer to a claim was lost.
+pub async fn give_back(db: &Db, node: &str, endpoint_id: &str, known: &[String]) -> Result<(), DbError> {
+    tx!(db, |t| {
+        let ids: Vec<String> =
+            sqlx::query_scalar(CLAIMED).bind(endpoint_id).bind(node).fetch_all(&mut *t).await?;
+        for id in ids.iter().filter(|id| !known.contains(id)) {
+            sqlx::query(GIVE_BACK).bind(id).bind(node).execute(&mut *t).await?;
+        }
+    });
+    Ok(())
 }
 
 /// Forgets what is older than [`LOG_MS`], and of these endpoints what is beyond [`LOG_PER_ENDPOINT_MAX`]. What is pending

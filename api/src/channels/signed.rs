@@ -19,6 +19,7 @@ use protocol::query::{Plus, decode, parse};
 use protocol::signature::{ARRAY, body_md5, string_to_sign, verify};
 use realtime::Node;
 use realtime::app::App;
+use realtime::apps::Named;
 use realtime::console::{Hint, Kind, Row, Source, mask_ip};
 use realtime::publish::{Admitted, Origin};
 use realtime::rate::Call;
@@ -104,19 +105,31 @@ async fn find(node: &Node, whose: Whose<'_>, query: &str) -> Result<Arc<App>, Ap
             };
             let digits = text.bytes().all(|b| b.is_ascii_digit());
             let id: u64 = text.parse().ok().filter(|_| digits).ok_or_else(unknown)?;
-            node.apps().find_by_id(id).await.map_err(unreachable)?.ok_or_else(unknown)
+            match node.apps().find_by_id(id).await.map_err(unreachable)? {
+                Some(app) => Ok(app),
+                None => Err(elsewhere(node, Named::Id(id)).await.unwrap_or_else(unknown)),
+            }
         }
         Whose::Key => {
             let pairs = parse(query, Plus::Literal);
             let key = get(&pairs, "auth_key")
                 .ok_or_else(|| ApiError::unauthorized("Missing parameter: auth_key"))?;
-            node.apps().find_by_key(key).await.map_err(unreachable)?.ok_or_else(|| {
-                let text =
-                    format!("Unknown auth_key: no app has the key {}", protocol::json::clip(key, 40).0);
-                ApiError::unauthorized(text)
-            })
+            match node.apps().find_by_key(key).await.map_err(unreachable)? {
+                Some(app) => Ok(app),
+                None => Err(elsewhere(node, Named::Key(key)).await.unwrap_or_else(|| {
+                    let text =
+                        format!("Unknown auth_key: no app has the key {}", protocol::json::clip(key, 40).0);
+                    ApiError::unauthorized(text)
+                })),
+            }
         }
     }
+}
+
+/// An app that lives in another cluster.
+async fn elsewhere(node: &Node, named: Named<'_>) -> Option<ApiError> {
+    let place = node.apps().elsewhere(named).await?;
+    Some(ApiError::new(StatusCode::NOT_FOUND, place.for_requests()))
 }
 
 impl Signed {

@@ -103,6 +103,11 @@ pub(super) async fn publish_event(
     from: Arrival,
     Body(body): Body<NewEvent>,
 ) -> Answer<Published> {
+    let clusters = &manage.settings.cluster_urls;
+    if let Some(url) = clusters.get(&app.cluster).filter(|_| app.cluster != manage.settings.cluster) {
+        let text = format!("The app lives in cluster {}: publish through {url}.", app.cluster);
+        return Err(Refusal::conflict("other_cluster", text));
+    }
     let live = live_app(&manage, &app).await?;
     let snapshot = live.snapshot();
     if !snapshot.enabled {

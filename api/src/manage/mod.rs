@@ -25,6 +25,7 @@ mod usage;
 mod webhooks;
 mod who;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The cluster of this node, which apps get that name none.
     pub cluster: String,
+    /// Public addresses of the clusters, by name: what is published to an app of another one must go there.
+    pub cluster_urls: BTreeMap<String, String>,
     /// Where webhooks may go beside the public internet.
     pub webhook_allow: Allow,
     /// Plans are sold here.

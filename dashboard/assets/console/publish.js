@@ -3,6 +3,8 @@
  * HTTP API with it, exactly as a server library would.
  */
 
+import { socketsAt } from '../live/connection.js';
+
 /** @typedef {{ok: boolean, status: number, text: string, ms: number, sentAt: number}} Answer `text`: the body of the API, verbatim; `sentAt`: by performance.now() */
 
 /**
@@ -22,7 +24,7 @@ export async function publish(app, message) {
     if (!signing.ok) return { ok: false, status: signing.status, text: await reason(signing), ms: elapsed(), sentAt: started };
     const { url, body } = await signing.json();
     const sent = performance.now();
-    const answer = await fetch(url, {
+    const answer = await fetch(`${socketsAt().origin}${url}`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', 'X-Pusher-Library': 'fanfare-dashboard 1.0' },
       body,

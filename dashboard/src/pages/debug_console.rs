@@ -28,6 +28,7 @@ struct ConsolePage {
     bar: AppBar,
     app_key: String,
     system_key: String,
+    sockets: Option<String>,
 }
 
 async fn show(
@@ -41,5 +42,6 @@ async fn show(
         bar: AppBar::new(&dashboard, &app, Section::Console),
         app_key: key.key,
         system_key: dashboard.system().key.clone(),
+        sockets: dashboard.config().sockets_of(&app).map(|own| own.origin()),
     })
 }

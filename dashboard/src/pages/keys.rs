@@ -67,6 +67,7 @@ impl KeysPage {
         endpoint: Endpoint,
         chosen: Option<&str>,
     ) -> Result<KeysPage, PageError> {
+        let endpoint = dashboard.config().sockets_of(app).unwrap_or(endpoint);
         let records = tenancy::app::key_records(dashboard.db(), &app.account_id, app.id).await?;
         let key = records.iter().map(|record| &record.pair);
         let key = key.clone().find(|pair| Some(pair.key.as_str()) == chosen).or(key.clone().next());

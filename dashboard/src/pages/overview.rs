@@ -40,7 +40,7 @@ async fn show(
         frame: Frame::new(&current),
         bar: AppBar::new(&dashboard, &app, Section::Overview),
         key,
-        endpoint,
+        endpoint: dashboard.config().sockets_of(&app).unwrap_or(endpoint),
         created,
     })
 }

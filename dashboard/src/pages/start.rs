@@ -33,6 +33,7 @@ struct StartPage {
     ask: Ask,
     back: String,
     system_key: String,
+    sockets: Option<String>,
     snippets: Vec<Snippet>,
 }
 
@@ -43,11 +44,15 @@ async fn show(
     endpoint: Endpoint,
 ) -> Result<Response, PageError> {
     let key = keys::oldest(&dashboard, &app).await?;
+    let own = dashboard.config().sockets_of(&app);
+    let sockets = own.as_ref().map(Endpoint::origin);
+    let endpoint = own.unwrap_or(endpoint);
     let (key, ask) = reveal::pair(&dashboard, &current, &app, key).await?;
     html(&StartPage {
         frame: Frame::new(&current),
         bar: AppBar::new(&dashboard, &app, Section::Start),
         system_key: dashboard.system().key.clone(),
+        sockets,
         snippets: snippets::blocks(&app, &key, &endpoint),
         key,
         ask,

@@ -50,6 +50,7 @@ pub(crate) fn config() -> DashboardConfig {
         signup_plan: Plan::Sandbox,
         dev: false,
         cluster: "local".to_owned(),
+        cluster_urls: Default::default(),
         setup_token: None,
         webhook_allow: Allow::default(),
         billing: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::webhook::Kind;
+use serde::{Deserialize, Serialize};
 
 use crate::app::Secret;
 
@@ -30,7 +31,7 @@ impl FromIterator<Kind> for Kinds {
 }
 
 /// Which channels' events an endpoint gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChannelFilter {
     /// All.
     All,

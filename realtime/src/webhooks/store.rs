@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::apps::SourceError;
 use crate::usage::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 /// A delivery to store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDelivery {
     /// From [`WebhookStore::new_id`].
     pub id: String,
@@ -23,7 +24,7 @@ pub struct NewDelivery {
 }
 
 /// What was not stored, by id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotStored {
     /// Too many wait for their endpoint.
     pub too_many: Vec<String>,
@@ -32,7 +33,7 @@ pub struct NotStored {
 }
 
 /// A delivery that the node has claimed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
     /// Its id; later ones are greater.
     pub id: String,
@@ -53,7 +54,7 @@ pub struct Claimed {
 }
 
 /// One POST, for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// When it began.
     pub at_ms: i64,
@@ -72,7 +73,7 @@ pub struct Attempt {
 }
 
 /// How far a delivery is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// To be tried again at this time, ms since the epoch.
     Pending(i64),
@@ -83,7 +84,7 @@ pub enum State {
 }
 
 /// How an attempt ended, or that there will be no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Which delivery.
     pub id: String,

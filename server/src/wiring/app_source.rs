@@ -1,11 +1,12 @@
 //! Apps for the data plane: from storage, from settings (the static app), and the dashboard's own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::limits::CLIENT_EVENTS_PER_SECOND_MAX;
 use protocol::webhook::Kind;
 use realtime::app::{AppSnapshot, Features, KeyPair, Limits, Secret};
-use realtime::apps::{AppRecord, AppSource, SourceError};
+use realtime::apps::{AppRecord, AppSource, Elsewhere, Named, SourceError};
 use realtime::node::SYSTEM_APP_ID;
 use realtime::usage::BoxFuture;
 use realtime::webhooks::{ChannelFilter, Endpoint};
@@ -17,7 +18,7 @@ use tenancy::webhook_endpoint::{self, WebhookEndpoint};
 use crate::config::StaticApp;
 
 /// Where a node's apps come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// Accounts and apps.
     pub db: Db,
@@ -27,6 +28,8 @@ pub struct Source {
     pub static_app: Option<StaticApp>,
     /// This node's region.
     pub cluster: String,
+    /// Where other regions are: apps that live there are not of this node.
+    pub elsewhere: BTreeMap<String, String>,
 }
 
 const NO_LIMITS: Limits = Limits {
@@ -94,6 +97,13 @@ fn endpoint(stored: WebhookEndpoint) -> Endpoint {
 }
 
 impl Source {
+    /// Where an app lives if not here: in another cluster whose address is known. Without addresses a node takes what it is given.
+    fn place_of(&self, view: &NodeView) -> Option<Elsewhere> {
+        let cluster = &view.app.cluster;
+        let url = self.elsewhere.get(cluster).filter(|_| *cluster != self.cluster)?;
+        Some(Elsewhere { cluster: cluster.as_str().into(), url: Some(url.as_str().into()) })
+    }
+
     fn built_in(&self, id: u64, name: &str, key: &str, secret: &str, internal: bool) -> AppRecord {
         let snapshot = AppSnapshot {
             id,
@@ -184,7 +194,8 @@ impl AppSource for Source {
             if let Some(app) = self.static_app.as_ref().filter(|app| app.key == key) {
                 return Ok(Some(self.built_in(app.id, "static", &app.key, app.secret.expose(), false)));
             }
-            self.record(tenancy::app::node_view_by_key(&self.db, key).await.map_err(unreachable_store)?).await
+            let view = tenancy::app::node_view_by_key(&self.db, key).await.map_err(unreachable_store)?;
+            self.record(view.filter(|view| self.place_of(view).is_none())).await
         })
     }
 
@@ -196,7 +207,21 @@ impl AppSource for Source {
             if let Some(app) = self.static_app.as_ref().filter(|app| app.id == id) {
                 return Ok(Some(self.built_in(app.id, "static", &app.key, app.secret.expose(), false)));
             }
-            self.record(tenancy::app::node_view_by_id(&self.db, id).await.map_err(unreachable_store)?).await
+            let view = tenancy::app::node_view_by_id(&self.db, id).await.map_err(unreachable_store)?;
+            self.record(view.filter(|view| self.place_of(view).is_none())).await
+        })
+    }
+
+    fn elsewhere<'a>(&'a self, named: Named<'a>) -> BoxFuture<'a, Result<Option<Elsewhere>, SourceError>> {
+        Box::pin(async move {
+            if self.elsewhere.is_empty() {
+                return Ok(None);
+            }
+            let view = match named {
+                Named::Key(key) => tenancy::app::node_view_by_key(&self.db, key).await,
+                Named::Id(id) => tenancy::app::node_view_by_id(&self.db, id).await,
+            };
+            Ok(view.map_err(unreachable_store)?.and_then(|view| self.place_of(&view)))
         })
     }
 }

@@ -29,8 +29,8 @@ const TOLD_MAX: usize = 20;
 /// A notice as it is remembered: scope, what, threshold.
 type Told = HashSet<(String, Resource, u64)>;
 
-/// Looks until the process ends.
-pub async fn tell(db: Db, node: Node) {
+/// Looks until the process ends. `asks`: what other nodes counted is asked for each time, since this one counts nothing itself.
+pub async fn tell(db: Db, node: Node, asks: bool) {
     let (mut day, mut told) = (0, Told::new());
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -42,6 +42,10 @@ pub async fn tell(db: Db, node: Node) {
             told.clear();
         }
         for standing in node.standings() {
+            let standing = match asks {
+                true => node.standing(&standing.scope).unwrap_or(standing),
+                false => standing,
+            };
             for (what, percent) in reached(&standing) {
                 let key = (standing.scope.to_string(), what, percent);
                 if told.contains(&key) {

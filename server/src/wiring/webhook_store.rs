@@ -1,5 +1,6 @@
 //! Webhook deliveries into storage and back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use realtime::apps::SourceError;
@@ -10,7 +11,14 @@ use tenancy::{webhook_delivery as log, webhook_outbox as outbox};
 
 /// Keeps deliveries in the control plane's database.
 #[derive(Debug)]
-pub struct Webhooks(pub Db);
+pub struct Webhooks {
+    /// Accounts and apps.
+    pub db: Db,
+    /// This node's region.
+    pub cluster: String,
+    /// Where other regions are: what waits for apps that live there is theirs to send.
+    pub elsewhere: BTreeMap<String, String>,
+}
 
 fn unreachable_store(error: DbError) -> SourceError {
     SourceError(error.to_string())
@@ -61,13 +69,28 @@ impl WebhookStore for Webhooks {
                 })
                 .collect();
             let outbox::NotStored { too_many, gone } =
-                outbox::put(&self.0, node, until_ms, &rows).await.map_err(unreachable_store)?;
+                outbox::put(&self.db, node, until_ms, &rows).await.map_err(unreachable_store)?;
             Ok(NotStored { too_many, gone })
         })
     }
 
     fn waiting(&self, now_ms: i64) -> BoxFuture<'_, Result<Vec<String>, SourceError>> {
-        Box::pin(async move { outbox::waiting(&self.0, now_ms).await.map_err(unreachable_store) })
+        Box::pin(async move {
+            let waiting = outbox::waiting(&self.db, now_ms).await.map_err(unreachable_store)?;
+            if self.elsewhere.is_empty() {
+                return Ok(waiting);
+            }
+            let mut own = Vec::new();
+            for id in waiting {
+                let cluster = outbox::cluster_of_endpoint(&self.db, &id).await.map_err(unreachable_store)?;
+                let is_foreign =
+                    cluster.is_some_and(|one| one != self.cluster && self.elsewhere.contains_key(&one));
+                if !is_foreign {
+                    own.push(id);
+                }
+            }
+            Ok(own)
+        })
     }
 
     fn claim<'a>(
@@ -79,7 +102,7 @@ impl WebhookStore for Webhooks {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<Claimed>, SourceError>> {
         Box::pin(async move {
-            let claimed = outbox::claim(&self.0, node, now_ms, until_ms, endpoint_id, limit)
+            let claimed = outbox::claim(&self.db, node, now_ms, until_ms, endpoint_id, limit)
                 .await
                 .map_err(unreachable_store)?;
             let endpoint_id: Arc<str> = endpoint_id.into();
@@ -99,12 +122,12 @@ impl WebhookStore for Webhooks {
 
     fn renew<'a>(&'a self, node: &'a str, until_ms: i64) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(
-            async move { outbox::renew(&self.0, node, until_ms).await.map(drop).map_err(unreachable_store) },
+            async move { outbox::renew(&self.db, node, until_ms).await.map(drop).map_err(unreachable_store) },
         )
     }
 
     fn release<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move { outbox::release(&self.0, node).await.map_err(unreachable_store) })
+        Box::pin(async move { outbox::release(&self.db, node).await.map_err(unreachable_store) })
     }
 
     fn finish<'a>(
@@ -114,22 +137,28 @@ impl WebhookStore for Webhooks {
     ) -> BoxFuture<'a, Result<Vec<Paused>, SourceError>> {
         Box::pin(async move {
             let outcomes: Vec<outbox::Outcome> = outcomes.into_iter().map(outcome).collect();
-            let paused = outbox::finish(&self.0, node, &outcomes).await.map_err(unreachable_store)?;
+            let paused = outbox::finish(&self.db, node, &outcomes).await.map_err(unreachable_store)?;
             Ok(paused.into_iter().map(|one| (one.app_id, one.endpoint_id)).collect())
         })
     }
 
     fn hold(&self, events: Vec<(u64, String)>) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async move { outbox::hold(&self.0, &events).await.map_err(unreachable_store) })
+        Box::pin(async move { outbox::hold(&self.db, &events).await.map_err(unreachable_store) })
     }
 
     fn take_held(&self) -> BoxFuture<'_, Result<Vec<(u64, String)>, SourceError>> {
-        Box::pin(async move { outbox::take_held(&self.0).await.map_err(unreachable_store) })
+        Box::pin(async move {
+            let held = match self.elsewhere.is_empty() {
+                true => outbox::take_held(&self.db).await,
+                false => outbox::take_held_in(&self.db, &self.cluster).await,
+            };
+            held.map_err(unreachable_store)
+        })
     }
 
     fn prune(&self, now_ms: i64, endpoint_ids: Vec<String>) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(
-            async move { outbox::prune(&self.0, now_ms, &endpoint_ids).await.map_err(unreachable_store) },
+            async move { outbox::prune(&self.db, now_ms, &endpoint_ids).await.map_err(unreachable_store) },
         )
     }
 }

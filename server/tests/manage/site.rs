@@ -196,13 +196,20 @@ impl Site {
 
     async fn over(db: Db, public_url: Option<&str>, bills: bool) -> Site {
         let system = tenancy::instance::system_app(&db).await.unwrap();
-        let source = wiring::Source { db: db.clone(), system, static_app: None, cluster: "local".to_owned() };
+        let source = wiring::Source {
+            db: db.clone(),
+            system,
+            static_app: None,
+            cluster: "local".to_owned(),
+            elsewhere: Default::default(),
+        };
         let sink = Arc::new(wiring::Sink(db.clone()));
         let node =
             Node::start(NodeConfig { workers: 1, cluster: None }, Arc::new(source), sink).await.unwrap();
         let settings = api::manage::Settings {
             public_url: public_url.map(str::to_owned),
             cluster: "local".to_owned(),
+            cluster_urls: Default::default(),
             webhook_allow: protocol::webhook_url::Allow::default(),
             bills,
         };
