@@ -3,14 +3,14 @@
 
     bench/cluster.py target/release/fanfare [--json FILE]
 
-Subscribers are spread over the nodes by HAProxy (TCP, not counted); everything is published to the first node at a fixed rate, far
+FANS (300), RATE (50 publishes a second) and SECONDS (10) may stand in the environment. Subscribers are spread over the nodes by HAProxy (TCP, not counted); everything is published to the first node at a fixed rate, far
 below what the machine can do, so that processor time and bytes for each delivery are measured, and not the machine's end. Needs
 redis-server and haproxy. Numbers are of processes (utime + stime of /proc), bytes are Redis' own counts.
 """
 import argparse, json, os, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.request
 
 HZ = os.sysconf("SC_CLK_TCK")
-FANS, RATE, SECONDS = 300, 50, 10
+FANS, RATE, SECONDS = (int(os.environ.get(name, default)) for name, default in [("FANS", 300), ("RATE", 50), ("SECONDS", 10)])
 
 
 def port():

@@ -31,9 +31,7 @@ story('every setting named below deploy/ is one that the server knows', async ()
   assert.ok(known.has('FANFARE_DRAIN_SECONDS') && known.size > 20, stdout);
   // Names that Docker Compose and Caddy fill in for themselves.
   const theirs = new Set(['FANFARE_IMAGE', 'FANFARE_BIND', 'FANFARE_HOST', 'FANFARE_CONTROL', 'FANFARE_REALTIME']);
-  // The settings of nodes without a database come with the release that has them; until then the cluster's files are ahead of it.
-  const ahead = new Set(['FANFARE_ROLE', 'FANFARE_CONTROL_URL', 'FANFARE_NODE_TOKEN']);
-  const unknown = files('deploy').flatMap((name) => [...new Set(read(name).match(/\bFANFARE_[A-Z]+(?:_[A-Z]+)*\b/g) ?? [])].filter((one) => !known.has(one) && !theirs.has(one) && !ahead.has(one)).map((one) => `${name}: ${one}`));
+  const unknown = files('deploy').flatMap((name) => [...new Set(read(name).match(/\bFANFARE_[A-Z]+(?:_[A-Z]+)*\b/g) ?? [])].filter((one) => !known.has(one) && !theirs.has(one)).map((one) => `${name}: ${one}`));
   assert.deepEqual(unknown.filter((line) => !/FANFARE_(STRIPE|APP)$/.test(line)), []);
 });
 
