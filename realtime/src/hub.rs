@@ -4,7 +4,7 @@
 //! of a channel's frames, and a member list and the frames after it never disagree. Frames carry the channel's sequence
 //! number; a subscriber takes those above the number at which it joined.
 //!
-//! In a cluster a channel also knows what other nodes have of it ([`Remote`]); its numbers and its member list are then those
+//! In a cluster a channel also knows what other nodes have of it (`cluster::remote`); its numbers and its member list are then those
 //! of all nodes. What is held for them stands here while somebody is subscribed, and a little longer.
 
 use std::collections::HashMap;
