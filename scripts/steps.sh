@@ -47,7 +47,7 @@ need_binary() {
 }
 
 # Stories (of e2e/sdk) that read and write storage most; `make test` tells them on PostgreSQL too, `make test-postgres` tells all.
-postgres_stories=(accounts key-pairs webhooks usage-truth tenants ../browser/billing)
+postgres_stories=(accounts key-pairs usage-truth tenants ../browser/billing)
 
 # steps_e2e_postgres NAME…: these stories with a database on the PostgreSQL of postgres_start for each data folder; all without names.
 steps_e2e_postgres() {

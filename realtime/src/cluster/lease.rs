@@ -39,9 +39,15 @@ pub(super) async fn is_alive(cluster: &Cluster, redis: &mut MultiplexedConnectio
     Ok(score.is_some())
 }
 
-/// The names of the living.
-pub(super) async fn living(cluster: &Cluster, redis: &mut MultiplexedConnection) -> RedisResult<Vec<String>> {
-    redis::cmd("ZRANGE").arg(cluster.living_key()).arg(0).arg(-1).query_async(redis).await
+/// Who gave a sign of life since that time of Redis.
+pub(super) async fn living_since(
+    cluster: &Cluster,
+    redis: &mut MultiplexedConnection,
+    since_ms: u64,
+) -> RedisResult<Vec<String>> {
+    let mut command = redis::cmd("ZRANGEBYSCORE");
+    command.arg(cluster.living_key()).arg(since_ms).arg("+inf");
+    command.query_async(redis).await
 }
 
 fn beat_command(cluster: &Cluster, hash: &str, says: &str) -> Cmd {

@@ -115,6 +115,8 @@ async fn session(
     redis.subscribe(&[cluster.own_topic(), cluster.common_topic()]).await?;
 
     let lived = lease::is_alive(cluster, &mut redis).await?;
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut redis).await?;
+    let since_ms = seconds * 1_000 + micros / 1_000;
     cluster.queue.forget_states();
     let held = cluster.queue.take_publications();
     let (begin, begun) = oneshot::channel::<()>();
@@ -125,7 +127,7 @@ async fn session(
             // goes again when all listen.
             tell_anew(node, cluster, true, Op::Listen);
             drain(node, cluster, scripts, &mut redis, &mut listed).await?;
-            wait_for_peers(cluster, scripts, &mut redis, std::mem::take(&mut before.peers)).await?;
+            wait_for_peers(cluster, scripts, &mut redis, std::mem::take(&mut before.peers), since_ms).await?;
             held_channels(node, |app, name| cluster.queue.push(Op::Attach(app.clone(), name)));
         } else {
             tell_anew(node, cluster, is_back && lived, Op::Attach);
@@ -159,17 +161,19 @@ async fn session(
     ended
 }
 
-/// A Redis that was started anew knows nobody: what is sent now reaches those only who listen already.
+/// A Redis that was started anew, or was a replica until now, has nobody who listens: what is sent reaches those only who have come
+/// to it as well, and so have given a sign of life there since.
 async fn wait_for_peers(
     cluster: &Cluster,
     scripts: &Scripts,
     redis: &mut MultiplexedConnection,
     peers: Vec<String>,
+    since_ms: u64,
 ) -> RedisResult<()> {
     let until = tokio::time::Instant::now() + PEERS_WITHIN;
-    lease::beat(cluster, scripts, redis).await?;
     loop {
-        let alive = lease::living(cluster, redis).await?;
+        lease::beat(cluster, scripts, redis).await?;
+        let alive = lease::living_since(cluster, redis, since_ms).await?;
         if peers.iter().all(|peer| alive.contains(peer)) || tokio::time::Instant::now() > until {
             return Ok(());
         }
