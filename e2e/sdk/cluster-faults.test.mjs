@@ -170,6 +170,7 @@ story('sentinels name another master when the first one dies: the nodes follow w
   await until(async () => /slaves=1/.test(await sentinel.cli('info', 'sentinel')), 'the sentinel to know the replica', 15_000);
   const { first, second, made } = await pair(t, `redis+sentinel://127.0.0.1:${sentinel.port}/main`);
   const channel = await subscribed(client(t, second, made), 'news');
+  await until(async () => (await replica.cli('zcard', 'elsewhere:local:nodes')) === '2', 'the replica to have the list of nodes');
   await master.stop();
   await until(async () => (await publish(first, made, 'news', 'after', {})).status === 200, 'publishes to be taken again', 20_000);
   await arrives(channel, 'after');

@@ -15,6 +15,7 @@ use crate::node::{Node, SYSTEM_APP_ID};
 
 /// A node that says nothing for this long is dead.
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(10);
+pub(super) const DEAD_AFTER_MS: u64 = DEAD_AFTER.as_millis() as u64;
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 impl Cluster {
@@ -59,7 +60,7 @@ fn beat_command(cluster: &Cluster, hash: &str, says: &str) -> Cmd {
         .arg(cluster.node_key("node", &cluster.node))
         .arg(&*cluster.node)
         .arg(says)
-        .arg(DEAD_AFTER.as_millis() as u64)
+        .arg(DEAD_AFTER_MS)
         .arg(cluster.node_key("bury", ""));
     command
 }

@@ -127,7 +127,13 @@ async fn session(
             // goes again when all listen.
             tell_anew(node, cluster, true, Op::Listen);
             drain(node, cluster, scripts, &mut redis, &mut listed).await?;
-            wait_for_peers(cluster, scripts, &mut redis, std::mem::take(&mut before.peers), since_ms).await?;
+            // Who came in the last second is known to the list alone, if it has one.
+            let mut peers = std::mem::take(&mut before.peers);
+            peers.extend(
+                lease::living_since(cluster, &mut redis, since_ms.saturating_sub(lease::DEAD_AFTER_MS))
+                    .await?,
+            );
+            wait_for_peers(cluster, scripts, &mut redis, peers, since_ms).await?;
             held_channels(node, |app, name| cluster.queue.push(Op::Attach(app.clone(), name)));
         } else {
             tell_anew(node, cluster, is_back && lived, Op::Attach);
